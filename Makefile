@@ -1,0 +1,57 @@
+# Everything a fresh machine with Python >= 3.11 and make needs: `make run`, `make test`.
+PY   ?= python3
+VENV := .venv
+BIN  := $(VENV)/bin
+LOCKS := requirements/bootstrap.txt requirements/dev.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-fast lint fmt bench verify clean lock generate
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(VENV)/.ok ## make the virtual environment, every package checked by hash
+
+$(VENV)/.ok: $(LOCKS) pyproject.toml
+	@test -x $(BIN)/python || $(PY) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes $(LOCKS)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## start Pandar with its own Postgres and NATS; Ctrl-C stops it
+	@exec $(BIN)/pandar up
+
+test: setup ## every test, on servers and ports of its own
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+
+test-fast: setup ## the tests that need no server
+	@$(BIN)/python -m pytest -m "not servers and not fault" tests
+
+lint: setup ## layers, style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+
+fmt: setup ## put the code into shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## measure; ratios within one run
+	@$(BIN)/python -m bench
+
+generate: setup ## write what is made from the code: schemas, schema.sql, tables of the docs
+	@$(BIN)/python -m tests.generate
+
+verify: setup ## fail when anything generated differs from what the code says
+	@$(BIN)/python -m tests.generate --check
+
+clean: ## remove the virtual environment and caches; data is left alone
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: setup ## write the lock files anew from pyproject.toml; they name no registry
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 requirements/bootstrap.in -o requirements/bootstrap.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements/dev.txt
+	! grep -nE '://|^--(index|extra|find)' requirements/*.txt

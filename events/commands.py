@@ -1,0 +1,343 @@
+"""Everything that can be asked of Pandar, and the answers.
+
+A command names what somebody wants; its target (a task, a project) stands in the subject or the
+path, not in the body. Unknown fields are refused, so that a misspelt one is never ignored.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from events.ids import ID_MAX
+from events.instant import Instant
+from events.project import MemberRole
+from events.task import Cut, FailureKind, Json, Priority, Status, Usage
+
+NAME_MAX = 200
+COMMAND_MAX = 10_000
+DESCRIPTION_MAX = 1_000
+REASON_MAX = 500
+TAIL_MAX = 4_096
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+CommandLine = Annotated[str, Meta(min_length=1, max_length=COMMAND_MAX)]
+Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX)]
+Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+Id = Annotated[int, Meta(ge=1, le=ID_MAX)]
+User = Annotated[str, Meta(min_length=1, max_length=128)]
+GitUrl = Annotated[str, Meta(max_length=2_048)]
+Cron = Annotated[str, Meta(min_length=9, max_length=200)]
+
+
+class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all commands."""
+
+
+class CreateTask(Command, frozen=True, kw_only=True):
+    """File a task. ``auto_start`` defaults to true exactly when there is no ``scheduled_at``."""
+
+    name: Name
+    command: CommandLine
+    project_id: Id
+    description: Description | None = None
+    priority: Priority = Priority.MEDIUM
+    metadata: Json = {}
+    scheduled_at: Instant | None = None
+    auto_start: bool | None = None
+
+
+class UpdateTask(Command, frozen=True, kw_only=True):
+    """Give the named fields new values; ``metadata`` replaces the whole object."""
+
+    name: Name | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    metadata: Json | UnsetType = UNSET
+    scheduled_at: Instant | UnsetType | None = UNSET
+
+
+class DeleteTask(Command, frozen=True, kw_only=True):
+    """Show the task no more; refused while it runs or waits."""
+
+    reason: Reason = ""
+
+
+class StartTask(Command, frozen=True, kw_only=True):
+    """Queue the task for a runner."""
+
+    reason: Reason = ""
+
+
+class Decision(StrEnum):
+    """The three answers to a confirmation."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+    CHANGES = "changes"
+
+
+class ConfirmTask(Command, frozen=True, kw_only=True):
+    """Decide the pending confirmation; a quoted id or hash must be that of the pending one."""
+
+    decision: Decision = Decision.APPROVE
+    confirmation_id: UUID | None = None
+    card_sha256: str | None = None
+    reason: Reason = ""
+
+
+class CancelTask(Command, frozen=True, kw_only=True):
+    """End the task, killing its whole process tree."""
+
+    reason: Reason = ""
+
+
+class RetryTask(Command, frozen=True, kw_only=True):
+    """Queue a new attempt of a failed or cancelled task."""
+
+    reason: Reason = ""
+
+
+class LoseExecution(Command, frozen=True, kw_only=True):
+    """Sent by the reaper: the lease of this execution has expired.
+
+    ``confirmation_id`` is the id of the recovery confirmation, should one be needed, and
+    ``expires_at`` its deadline.
+    """
+
+    execution_id: UUID
+    epoch: int
+    confirmation_id: UUID
+    expires_at: Instant
+
+
+class ExpireConfirmation(Command, frozen=True, kw_only=True):
+    """Sent by the reaper: nobody decided in time."""
+
+    confirmation_id: UUID
+
+
+class CreateProject(Command, frozen=True, kw_only=True):
+    """Make a project; the caller owns it."""
+
+    name: Name
+    git_url: GitUrl = ""
+    description: Description = ""
+
+
+class UpdateProject(Command, frozen=True, kw_only=True):
+    """Give the named fields new values."""
+
+    name: Name | UnsetType = UNSET
+    git_url: GitUrl | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+
+
+class AddMember(Command, frozen=True, kw_only=True):
+    """Let somebody into the project, or change their role in it."""
+
+    user: User
+    role: MemberRole = MemberRole.MEMBER
+
+
+class RemoveMember(Command, frozen=True, kw_only=True):
+    """Take somebody out of the project."""
+
+    user: User
+
+
+class CreateSchedule(Command, frozen=True, kw_only=True):
+    """Run a command whenever ``cron`` (five fields) says so in ``timezone``."""
+
+    name: Name
+    command: CommandLine
+    project_id: Id
+    cron: Cron
+    timezone: str = "UTC"
+    priority: Priority = Priority.MEDIUM
+    metadata: Json = {}
+
+
+class UpdateSchedule(Command, frozen=True, kw_only=True):
+    """Give the named fields new values."""
+
+    name: Name | UnsetType = UNSET
+    command: CommandLine | UnsetType = UNSET
+    cron: Cron | UnsetType = UNSET
+    timezone: str | UnsetType = UNSET
+    priority: Priority | UnsetType = UNSET
+    metadata: Json | UnsetType = UNSET
+
+
+class PauseSchedule(Command, frozen=True, kw_only=True):
+    """Fire no more until resumed."""
+
+    reason: Reason = ""
+
+
+class ResumeSchedule(Command, frozen=True, kw_only=True):
+    """Fire again, from now on."""
+
+
+class DeleteSchedule(Command, frozen=True, kw_only=True):
+    """Fire never again."""
+
+    reason: Reason = ""
+
+
+class Claim(Command, frozen=True, kw_only=True):
+    """A runner with free slots asks for work; the answer is `Assignments`."""
+
+    slots: Annotated[int, Meta(ge=1, le=1_000)] = 1
+    wait_sec: Annotated[float, Meta(ge=0, le=20)] = 0.0
+
+
+class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One lease a runner believes it holds."""
+
+    task_id: Id
+    execution_id: UUID
+    epoch: int
+
+
+class Renew(Command, frozen=True, kw_only=True):
+    """A runner says which leases it still holds; the answer is `Renewed`."""
+
+    leases: Annotated[list[Held], Meta(max_length=1_000)]
+
+
+class ReportProgress(Command, frozen=True, kw_only=True):
+    """How far an execution is, in percent."""
+
+    task_id: Id
+    execution_id: UUID
+    epoch: int
+    progress: Annotated[int, Meta(ge=0, le=100)]
+    message: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+
+
+class AskConfirmation(Command, frozen=True, kw_only=True):
+    """An execution stops at a gate until somebody decides."""
+
+    task_id: Id
+    execution_id: UUID
+    epoch: int
+    confirmation_id: UUID
+    gate: Annotated[str, Meta(min_length=1, max_length=64)]
+    card: Json
+    expires_at: Instant
+
+
+class Outcome(StrEnum):
+    """How an execution ended."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class FinishExecution(Command, frozen=True, kw_only=True):
+    """An execution has ended and no process of it is left."""
+
+    task_id: Id
+    execution_id: UUID
+    epoch: int
+    outcome: Outcome
+    exit_code: int | None = None
+    error: Annotated[str, Meta(max_length=2_000)] = ""
+    kind: FailureKind = FailureKind.EXIT_CODE
+    output_tail: Annotated[str, Meta(max_length=TAIL_MAX)] = ""
+    output_bytes: Annotated[int, Meta(ge=0)] = 0
+    cut: Cut | None = None
+    duration_sec: Annotated[float, Meta(ge=0)] = 0.0
+    usage: Usage = Usage()
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """The answer to a command that took effect, or had nothing to do.
+
+    ``position`` is the log position of its last event (of the stream's last event when it had
+    nothing to do): pass it as ``Pandar-Min-Position`` to read your own write.
+    """
+
+    stream: str
+    id: int | str
+    position: int
+    version: int
+    status: Status | None = None
+
+
+class Assignment(Struct, frozen=True, kw_only=True):
+    """One execution leased to a runner."""
+
+    task_id: int
+    project_id: int
+    execution_id: UUID
+    epoch: int
+    attempt: int
+    command: str
+    name: str
+    metadata: Json
+    agent: str | None = None
+    traceparent: str | None = None
+
+
+class Assignments(Struct, frozen=True, kw_only=True):
+    """What a claim was given; perhaps nothing. Each lease lasts ``ttl_sec`` from the answer."""
+
+    ttl_sec: float
+    items: list[Assignment] = []
+
+
+class LeaseState(StrEnum):
+    """What became of a lease a runner asked about."""
+
+    HELD = "held"
+    CANCEL = "cancel"  # still held, but the task is to be cancelled: kill and finish
+    LOST = "lost"  # not this runner's any more: kill and say nothing
+
+
+class Renewed(Struct, frozen=True, kw_only=True):
+    """The state of each lease of a `Renew`, by execution id."""
+
+    ttl_sec: float
+    leases: dict[UUID, LeaseState]
+
+
+ACTIONS: dict[str, type[Command]] = {
+    "task.create": CreateTask,
+    "task.update": UpdateTask,
+    "task.delete": DeleteTask,
+    "task.start": StartTask,
+    "task.confirm": ConfirmTask,
+    "task.cancel": CancelTask,
+    "task.retry": RetryTask,
+    "task.lose": LoseExecution,
+    "task.expire": ExpireConfirmation,
+    "project.create": CreateProject,
+    "project.update": UpdateProject,
+    "project.add_member": AddMember,
+    "project.remove_member": RemoveMember,
+}
+"""The commands of ``pandar.v1.cmd.>`` and ``pandar.v1.queue.>``, by ``category.action``."""
+
+RUNNER_ACTIONS: dict[str, type[Command]] = {
+    "claim": Claim,
+    "renew": Renew,
+    "progress": ReportProgress,
+    "ask": AskConfirmation,
+    "finish": FinishExecution,
+}
+"""The runner's side, ``pandar.v1.run.{action}.{runner}``."""
+
+SCHEDULE_ACTIONS: dict[str, type[Command]] = {
+    "schedule.create": CreateSchedule,
+    "schedule.update": UpdateSchedule,
+    "schedule.pause": PauseSchedule,
+    "schedule.resume": ResumeSchedule,
+    "schedule.delete": DeleteSchedule,
+}
+"""The language of recurring schedules."""

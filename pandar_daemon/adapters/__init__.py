@@ -1,0 +1,1 @@
+"""The outside world: each module puts one technology behind a port."""

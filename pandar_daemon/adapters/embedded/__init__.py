@@ -1,0 +1,1 @@
+"""Servers that ``pandar up`` starts itself when none is given."""

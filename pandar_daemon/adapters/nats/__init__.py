@@ -1,0 +1,1 @@
+"""Ports on NATS, by nats-py; its pitfalls end here."""

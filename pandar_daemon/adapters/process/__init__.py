@@ -1,0 +1,1 @@
+"""Process trees: a terminal, a guardian, a spool."""

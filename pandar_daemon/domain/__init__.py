@@ -1,0 +1,1 @@
+"""The rules, as pure functions over data: no I/O, no clock, no randomness."""
