@@ -60,7 +60,7 @@ def decode(recorded: Recorded) -> Event | None:
         old = msgspec.json.decode(recorded.data, type=Json)
         current = upcast(recorded.type, recorded.schema_version, old, to=event.SCHEMA_VERSION)
         return msgspec.convert(current, event)
-    except (msgspec.MsgspecError, LookupError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError) as error:
         msg = f"event {recorded.position} ({recorded.type}): {error}"
         raise CorruptEvent(msg) from error
 

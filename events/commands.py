@@ -104,12 +104,13 @@ class RetryTask(Command, frozen=True, kw_only=True):
 class LoseExecution(Command, frozen=True, kw_only=True):
     """Sent by the reaper: the lease of this execution has expired.
 
-    ``confirmation_id`` is the id of the recovery confirmation, should one be needed, and
-    ``expires_at`` its deadline.
+    ``begun`` is whether its runner ever renewed it, hence may have started anything.
+    ``confirmation_id`` and ``expires_at`` are for the recovery confirmation, should one be needed.
     """
 
     execution_id: UUID
     epoch: int
+    begun: bool
     confirmation_id: UUID
     expires_at: Instant
 

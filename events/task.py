@@ -208,6 +208,7 @@ class TaskCompleted(Event, frozen=True, kw_only=True, tag="task.completed"):
     output_bytes: int = 0
     cut: Cut | None = None
     usage: Usage = Usage()
+    from_status: Status = Status.RUNNING
 
 
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task.failed"):
@@ -230,6 +231,7 @@ class CancelRequested(Event, frozen=True, kw_only=True, tag="task.cancel_request
     """Somebody wants the task to end; its process tree is being killed."""
 
     reason: str = ""
+    from_status: Status = Status.RUNNING
 
 
 class TaskCancelled(Event, frozen=True, kw_only=True, tag="task.cancelled"):
@@ -247,12 +249,17 @@ class TaskCancelled(Event, frozen=True, kw_only=True, tag="task.cancelled"):
 
 
 class TaskRetried(Event, frozen=True, kw_only=True, tag="task.retried"):
-    """A new attempt waits for a runner, not before ``not_before``."""
+    """A new attempt waits for a runner, not before ``not_before``.
+
+    ``counted`` when it used up one of ``max_retries``; one that somebody asked for starts the
+    count anew.
+    """
 
     from_status: Status
     attempt: int
     not_before: Instant
     automatic: bool = False
+    counted: bool = False
     reason: str = ""
 
 

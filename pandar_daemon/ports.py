@@ -5,6 +5,7 @@ Every port is proven by one contract suite in ``tests/contract`` against the rea
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -14,9 +15,11 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from events.commands import Held
+from events.commands import Held, LeaseState
 from events.envelope import Recorded
-from events.task import Event, Json
+from events.task import Cut, Event, Json
+from pandar_daemon.domain.access import Principal
+from projections.base import Change, ReadModel, Rows
 
 
 class Clock(Protocol):
@@ -52,6 +55,7 @@ class LeaseOp(StrEnum):
     HOLD = "hold"  # it must be there with this execution and epoch
     RELEASE = "release"  # HOLD, then remove it
     EXPIRE = "expire"  # it must be there, past its expiry; then remove it
+    CANCEL = "cancel"  # HOLD, and tell its runner with the next renewal that it is to end
 
 
 class LeaseChange(Struct, frozen=True, kw_only=True):
@@ -90,7 +94,7 @@ class Append(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """What is kept of a command: ``refused`` tells that ``answer`` is a `Problem`."""
+    """What is kept of a command; ``answer`` is what its asker got, without position and version."""
 
     command_id: str
     request_sha256: bytes
@@ -105,7 +109,6 @@ class Appended(Struct, frozen=True, kw_only=True):
 
     position: int
     version: int
-    event_ids: tuple[UUID, ...] = ()
 
 
 class Replayed(Struct, frozen=True):
@@ -195,12 +198,69 @@ class Lease(Struct, frozen=True, kw_only=True):
 class Leases(Protocol):
     """Renewal and expiry of leases; making and removing them is part of an append."""
 
-    async def renew(self, runner_id: str, held: Sequence[Held], ttl_sec: float) -> set[UUID]:
-        """Extend those of ``held`` this runner really holds; return their execution ids."""
+    async def renew(
+        self, runner_id: str, held: Sequence[Held], ttl_sec: float
+    ) -> dict[UUID, LeaseState]:
+        """Extend those of ``held`` this runner really holds; say of each what it is now."""
         ...
 
     async def expired(self) -> list[Lease]:
         """Return the leases past their expiry, by the store's clock."""
+        ...
+
+
+class Rejections(Protocol):
+    """Where what came from a stale lease is kept for forensics."""
+
+    async def keep(
+        self, *, stream: str, command_id: str, actor: str, reason: str, body: bytes
+    ) -> None:
+        """Keep it; never applied to anything."""
+        ...
+
+
+class Verifier(Protocol):
+    """Tells who speaks."""
+
+    async def verify(self, token: str) -> Principal:
+        """Return whom a bearer token speaks for; raises `Unauthenticated`."""
+        ...
+
+    async def verify_proof(
+        self, proof: str, *, subject: str, command_id: str, body: bytes, at: datetime
+    ) -> Principal:
+        """Return who queued this very command by ``at``; raises `Unauthenticated`."""
+        ...
+
+
+class LogAudit(Protocol):
+    """What the store itself can tell of the log's integrity."""
+
+    async def faults(self) -> list[str]:
+        """Return what contradicts the log's promises, a line each: gaps, versions, the head."""
+        ...
+
+    async def held(self) -> tuple[dict[int, UUID], set[Key]]:
+        """Return the leases (task to execution) and the reserved keys there are."""
+        ...
+
+
+class ServedRows(Protocol):
+    """Reads back what a read model serves."""
+
+    async def rows(self, model: ReadModel) -> tuple[int, dict[str, Rows]]:
+        """Return the position of the generation being served, and all its rows, at one moment.
+
+        Raises `CheckpointLost` when none is being served yet.
+        """
+        ...
+
+
+class BusAudit(Protocol):
+    """Reads back what is on the bus."""
+
+    async def stored(self, epoch: int, *, after: int, limit: int) -> list[Recorded]:
+        """Return events of the stream after a sequence, in order; raises `Unavailable`."""
         ...
 
 
@@ -348,13 +408,77 @@ class Outputs(Protocol):
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """How far a generation of a read model is."""
+    """How far a generation of a read model is.
+
+    The one that is ``live`` is served; a greater generation is under construction, a smaller one
+    is over. Of the ``parked`` streams it knows nothing after the event it could not take.
+    """
 
     model: str
     generation: int
     version: int
     position: int
     live: bool
+    parked: frozenset[str] = frozenset()
+
+
+class Poison(Struct, frozen=True, kw_only=True):
+    """An event a read model cannot take, and why."""
+
+    stream: str
+    position: int
+    error: str
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """What the events up to ``position`` do to a read model.
+
+    ``poison`` parks its streams; ``skipped`` counts the events left out of parked streams.
+    """
+
+    position: int
+    changes: Sequence[Change] = ()
+    poison: Sequence[Poison] = ()
+    skipped: Mapping[str, int] = {}
+
+
+class CheckpointLost(Exception):
+    """The generation is at another position, or gone: another process moved it; look again."""
+
+
+class ChangeRefused(Exception):
+    """The store cannot hold one of the changes; nothing was applied."""
+
+
+class Views(Protocol):
+    """Where read models live: generations side by side, one of each model being served."""
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """Return all generations there are."""
+        ...
+
+    async def begin(self, model: ReadModel) -> Checkpoint:
+        """Return the generation under construction of this version, made empty if there is none."""
+        ...
+
+    async def apply(self, model: ReadModel, at: Checkpoint, step: Step) -> Checkpoint:
+        """Apply a step and move the checkpoint in one transaction; return the new checkpoint.
+
+        Raises `CheckpointLost`, `ChangeRefused`, or ``ConnectionError`` when the outcome is
+        unknown: applying again is safe, for the checkpoint tells.
+        """
+        ...
+
+    async def swap(self, model: ReadModel, at: Checkpoint) -> bool:
+        """Finish a generation and serve it instead of the present one.
+
+        False, and no harm done, while it is behind the one being served: catch up, then ask again.
+        """
+        ...
+
+    async def discard(self, at: Checkpoint) -> bool:
+        """Drop a generation that is over; false while readers are still on it: ask again later."""
+        ...
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -366,7 +490,11 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 class TaskFilter(Struct, frozen=True, kw_only=True):
-    """Which tasks, in which order; ``projects`` is ``None`` for someone who may see all."""
+    """Which tasks, in which order; ``projects`` is ``None`` for someone who may see all.
+
+    ``sort_by``: ``created_at``, ``updated_at``, ``started_at``, ``priority``, ``status``, ``name``,
+    or ``relevance`` (how well ``search`` is met).
+    """
 
     projects: frozenset[int] | None = None
     project_id: int | None = None
@@ -459,12 +587,16 @@ class Exit(Struct, frozen=True, kw_only=True):
 
 
 class Spec(Struct, frozen=True, kw_only=True):
-    """What to run. ``environment`` is complete: nothing is inherited."""
+    """What to run. ``environment`` is complete: nothing is inherited.
+
+    ``until`` is the first `Process.allow_until`, in force before the first instruction.
+    """
 
     execution_id: UUID
     argv: tuple[str, ...]
     cwd: str
     environment: Mapping[str, str]
+    until: float = math.inf
     columns: int = 120
     rows: int = 40
 
@@ -498,4 +630,46 @@ class ProcessHost(Protocol):
 
     async def sweep(self) -> int:
         """Kill what an earlier, killed incarnation of this runner left; return how many."""
+        ...
+
+
+class Spool(Protocol):
+    """The output of one execution on its way to the bus; on disk, so that it outlives us.
+
+    It keeps the first half of its limit and the last; the rest is dropped and named by `cut`.
+    """
+
+    key: OutputKey
+    execution_id: UUID
+
+    def append(self, data: bytes) -> None:
+        """Add what came next; raises ``OSError`` when the disk is full."""
+        ...
+
+    def seal(self) -> Cut | None:
+        """Say that nothing more comes; return what was dropped. Idempotent."""
+        ...
+
+    async def unpublished(self) -> list[Chunk]:
+        """Wait for, and return, the next chunks to publish; empty when all of it is."""
+        ...
+
+    def acknowledge(self, end: int) -> None:
+        """Never return bytes before this offset again, not even after a restart."""
+        ...
+
+    def remove(self) -> None:
+        """Delete it from the disk. Idempotent."""
+        ...
+
+
+class Spools(Protocol):
+    """The spools of this runner."""
+
+    def create(self, key: OutputKey, execution_id: UUID, *, limit_bytes: int) -> Spool:
+        """Make an empty one that keeps at most so much; raises ``OSError`` when it cannot."""
+        ...
+
+    def recover(self) -> Sequence[Spool]:
+        """Return, sealed, what a killed incarnation of this runner left unpublished."""
         ...

@@ -1,0 +1,293 @@
+-- Made by `make generate` from the migrations; do not edit.
+
+CREATE SCHEMA views;
+
+CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
+
+COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching based on trigrams';
+
+CREATE FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) RETURNS TABLE(verdict text, at_position bigint, at_version integer, key_scope text, key_text text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    head bigint;
+BEGIN
+    SELECT h.position INTO head FROM log_head h FOR UPDATE;
+    -- A renewal may not slip in between the judgement of a lease and its removal.
+    PERFORM 1 FROM leases l WHERE l.task_id = ANY (p_lease_task) ORDER BY l.task_id FOR UPDATE;
+    RETURN QUERY
+    WITH taken AS MATERIALIZED (
+        SELECT DISTINCT ON (r.item) r.item, r.scope, r.key
+        FROM unnest(r_item, r_scope, r_key) AS r (item, scope, key)
+        JOIN reservations held ON held.scope = r.scope AND held.key = r.key
+    ),
+    item AS MATERIALIZED (
+        SELECT i.*, coalesce(s.version, 0) AS version, coalesce(s.position, 0) AS position,
+            taken.scope AS taken_scope, taken.key AS taken_key,
+            CASE
+                WHEN c.command_id IS NOT NULL THEN 'replayed'
+                WHEN coalesce(s.version, 0) <> i.expected THEN 'conflict'
+                WHEN i.lease_op = 'acquire' AND l.task_id IS NOT NULL THEN 'fenced'
+                WHEN i.lease_op <> 'acquire'
+                    AND (l.execution_id, l.epoch) IS DISTINCT FROM (i.lease_execution, i.lease_epoch)
+                    THEN 'fenced'
+                WHEN i.lease_op = 'expire' AND l.expires_at > clock_timestamp() THEN 'fenced'
+                WHEN taken.item IS NOT NULL THEN 'taken'
+                ELSE 'appended'
+            END AS verdict
+        FROM unnest(
+            p_stream, p_expected, p_count, p_command, p_sha, p_answer, p_actor, p_project,
+            p_correlation, p_causation, p_traceparent, p_lease_op, p_lease_task,
+            p_lease_execution, p_lease_epoch, p_lease_runner, p_lease_ttl
+        ) WITH ORDINALITY AS i (
+            stream, expected, count, command_id, sha, answer, actor, project_id,
+            correlation_id, causation_id, traceparent, lease_op, lease_task,
+            lease_execution, lease_epoch, lease_runner, lease_ttl, item
+        )
+        LEFT JOIN commands c ON c.command_id = i.command_id
+        LEFT JOIN LATERAL (
+            SELECT e.version, e.position FROM events e
+            WHERE e.stream = i.stream ORDER BY e.version DESC LIMIT 1
+        ) s ON true
+        LEFT JOIN leases l ON l.task_id = i.lease_task
+        LEFT JOIN taken ON taken.item = i.item
+    ),
+    good AS MATERIALIZED (
+        SELECT item.*, (head + sum(item.count) OVER (ORDER BY item.item))::bigint AS last
+        FROM item WHERE item.verdict = 'appended'
+    ),
+    appended AS (
+        INSERT INTO events (
+            position, stream, version, event_id, type, schema_version, recorded_at, actor,
+            project_id, command_id, correlation_id, causation_id, traceparent, data
+        )
+        SELECT g.last - g.count + e.seq, g.stream, g.expected + e.seq, e.id, e.type, e.schema,
+            clock_timestamp(), g.actor, g.project_id, g.command_id, g.correlation_id,
+            g.causation_id, g.traceparent, e.data::json
+        FROM unnest(e_item, e_seq, e_id, e_type, e_schema, e_data)
+            AS e (item, seq, id, type, schema, data)
+        JOIN good g ON g.item = e.item
+        ORDER BY 1
+    ),
+    kept AS (
+        INSERT INTO commands (command_id, request_sha256, stream, position, version, answer)
+        SELECT g.command_id, g.sha, g.stream,
+            CASE WHEN g.count = 0 THEN g.position ELSE g.last END, g.expected + g.count, g.answer
+        FROM good g
+    ),
+    reserved AS (
+        INSERT INTO reservations (scope, key, stream)
+        SELECT r.scope, r.key, g.stream
+        FROM unnest(r_item, r_scope, r_key) AS r (item, scope, key)
+        JOIN good g ON g.item = r.item
+    ),
+    freed AS (
+        DELETE FROM reservations held
+        USING unnest(f_item, f_scope, f_key) AS f (item, scope, key)
+        JOIN good g ON g.item = f.item
+        WHERE held.scope = f.scope AND held.key = f.key AND held.stream = g.stream
+    ),
+    leased AS (
+        INSERT INTO leases (task_id, execution_id, epoch, runner_id, expires_at)
+        SELECT g.lease_task, g.lease_execution, g.lease_epoch, g.lease_runner,
+            clock_timestamp() + make_interval(secs => g.lease_ttl)
+        FROM good g WHERE g.lease_op = 'acquire'
+    ),
+    unleased AS (
+        DELETE FROM leases l USING good g
+        WHERE g.lease_op IN ('release', 'expire') AND l.task_id = g.lease_task
+    ),
+    cancelled AS (
+        UPDATE leases l SET cancel = true FROM good g
+        WHERE g.lease_op = 'cancel' AND l.task_id = g.lease_task
+    ),
+    moved AS (
+        UPDATE log_head SET position = (SELECT max(g.last) FROM good g)
+        WHERE EXISTS (SELECT FROM good g WHERE g.count > 0)
+    )
+    SELECT item.verdict,
+        CASE WHEN g.item IS NULL OR g.count = 0 THEN item.position ELSE g.last END,
+        CASE WHEN g.item IS NULL THEN item.version ELSE g.expected + g.count END,
+        item.taken_scope, item.taken_key
+    FROM item LEFT JOIN good g ON g.item = item.item
+    ORDER BY item.item;
+END $$;
+
+CREATE TABLE public.commands (
+    command_id text NOT NULL,
+    request_sha256 bytea NOT NULL,
+    stream text NOT NULL,
+    "position" bigint NOT NULL,
+    version integer NOT NULL,
+    answer bytea NOT NULL
+);
+
+CREATE TABLE public.events (
+    "position" bigint NOT NULL,
+    stream text NOT NULL,
+    version integer NOT NULL,
+    event_id uuid NOT NULL,
+    type text NOT NULL,
+    schema_version smallint NOT NULL,
+    recorded_at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    project_id bigint,
+    command_id text NOT NULL,
+    correlation_id text NOT NULL,
+    causation_id text,
+    traceparent text,
+    data json NOT NULL
+);
+
+CREATE TABLE public.leaders (
+    role text NOT NULL,
+    holder text NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE public.leases (
+    task_id bigint NOT NULL,
+    execution_id uuid NOT NULL,
+    epoch integer NOT NULL,
+    runner_id text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    begun boolean DEFAULT false NOT NULL,
+    cancel boolean DEFAULT false NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE public.log_head (
+    singleton boolean DEFAULT true NOT NULL,
+    "position" bigint NOT NULL,
+    epoch integer NOT NULL,
+    CONSTRAINT log_head_singleton_check CHECK (singleton)
+);
+
+CREATE TABLE public.parked (
+    model text NOT NULL,
+    generation integer NOT NULL,
+    stream text NOT NULL,
+    "position" bigint NOT NULL,
+    error text NOT NULL,
+    skipped bigint DEFAULT 0 NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE SEQUENCE public.project_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.read_models (
+    model text NOT NULL,
+    generation integer NOT NULL,
+    version integer NOT NULL,
+    "position" bigint DEFAULT 0 NOT NULL,
+    live boolean DEFAULT false NOT NULL,
+    begun_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE public.rejected (
+    id bigint NOT NULL,
+    rejected_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    stream text NOT NULL,
+    command_id text NOT NULL,
+    actor text NOT NULL,
+    reason text NOT NULL,
+    body bytea NOT NULL
+);
+
+ALTER TABLE public.rejected ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.rejected_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.reservations (
+    scope text NOT NULL,
+    key text NOT NULL,
+    stream text NOT NULL
+);
+
+CREATE SEQUENCE public.task_ids
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER TABLE ONLY public.commands
+    ADD CONSTRAINT commands_pkey PRIMARY KEY (command_id);
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY ("position");
+
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_stream_version_key UNIQUE (stream, version);
+
+ALTER TABLE ONLY public.leaders
+    ADD CONSTRAINT leaders_pkey PRIMARY KEY (role);
+
+ALTER TABLE ONLY public.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (task_id);
+
+ALTER TABLE ONLY public.log_head
+    ADD CONSTRAINT log_head_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY public.parked
+    ADD CONSTRAINT parked_pkey PRIMARY KEY (model, generation, stream);
+
+ALTER TABLE ONLY public.read_models
+    ADD CONSTRAINT read_models_pkey PRIMARY KEY (model, generation);
+
+ALTER TABLE ONLY public.rejected
+    ADD CONSTRAINT rejected_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.reservations
+    ADD CONSTRAINT reservations_pkey PRIMARY KEY (scope, key);
+
+CREATE UNIQUE INDEX read_models_live ON public.read_models USING btree (model) WHERE live;
+
+ALTER TABLE ONLY public.parked
+    ADD CONSTRAINT parked_model_generation_fkey FOREIGN KEY (model, generation) REFERENCES public.read_models(model, generation) ON DELETE CASCADE;
+
+GRANT USAGE ON SCHEMA public TO pandar_app;
+
+GRANT ALL ON SCHEMA views TO pandar_app;
+
+REVOKE ALL ON FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) TO pandar_app;
+
+GRANT SELECT ON TABLE public.commands TO pandar_app;
+
+GRANT SELECT ON TABLE public.events TO pandar_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.leaders TO pandar_app;
+
+GRANT SELECT ON TABLE public.leases TO pandar_app;
+
+GRANT UPDATE(expires_at) ON TABLE public.leases TO pandar_app;
+
+GRANT UPDATE(begun) ON TABLE public.leases TO pandar_app;
+
+GRANT SELECT ON TABLE public.log_head TO pandar_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.parked TO pandar_app;
+
+GRANT USAGE ON SEQUENCE public.project_ids TO pandar_app;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.read_models TO pandar_app;
+
+GRANT SELECT,INSERT ON TABLE public.rejected TO pandar_app;
+
+GRANT SELECT ON TABLE public.reservations TO pandar_app;
+
+GRANT USAGE ON SEQUENCE public.task_ids TO pandar_app;

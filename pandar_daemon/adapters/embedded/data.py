@@ -1,0 +1,165 @@
+"""The data directory: private, owned by one Pandar at a time, with secrets and remembered ports."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from pandar_daemon.adapters.embedded.errors import CannotStart
+
+SECRET_BYTES = 48
+LEFTOVER_TIMEOUT_SEC = 30.0
+_OWNER = "owner.lock"
+_SERVERS = "servers.lock"
+_PORTS = "ports.json"
+_OTHERS_MAY_LOOK = stat.S_IRWXG | stat.S_IRWXO
+
+
+class DataDirectory:
+    """A directory of mode 0700, made if it is not there.
+
+    Raises `CannotStart` for a path that cannot be used, and for one that is open to others and
+    holds somebody else's files: what we did not make we do not close.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().resolve()
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._close_to_others()
+        except OSError as error:
+            msg = f"PANDAR_DATA={path} cannot be used: {error.strerror}"
+            raise CannotStart(msg) from error
+
+    @asynccontextmanager
+    async def owned(self) -> AsyncIterator[int]:
+        """Hold the directory; yield a descriptor for servers to inherit.
+
+        Raises `CannotStart` while another Pandar holds it. Servers a killed Pandar left are
+        waited for: their descriptor says when the last is gone.
+        """
+        owner = self._lock_owner()
+        try:
+            servers = await self._lock_servers()
+            try:
+                yield servers
+            finally:
+                os.close(servers)
+        finally:
+            os.close(owner)
+
+    def check_unowned(self) -> None:
+        """Raise `CannotStart` while a Pandar runs here."""
+        os.close(self._lock_owner())
+
+    def secret(self, name: str) -> str:
+        """Return the secret in the file ``name``, made once: 96 hexadecimal digits, mode 0600.
+
+        Safe to call in many processes at once: all get the same one.
+        """
+        path = self.path / name
+        if not path.exists():
+            self._make_secret(path)
+        return path.read_text("ascii").strip()
+
+    def port(self, server: str) -> int | None:
+        """Return the port a server had last."""
+        return self._ports().get(server)
+
+    def remember_port(self, server: str, port: int) -> None:
+        """Keep the port of a server for the next start."""
+        self.write(_PORTS, msgspec.json.encode(self._ports() | {server: port}).decode())
+
+    def write(self, name: str, text: str) -> Path:
+        """Replace a file of mode 0600 whole; return its path."""
+        path = self.path / name
+        temporary = self._write_beside(path, text)
+        temporary.replace(path)
+        return path
+
+    def _ports(self) -> dict[str, int]:
+        try:
+            return msgspec.json.decode((self.path / _PORTS).read_bytes(), type=dict[str, int])
+        except (FileNotFoundError, msgspec.DecodeError):
+            return {}  # a hint only: without it, ports are chosen afresh
+
+    def _make_secret(self, path: Path) -> None:
+        temporary = self._write_beside(path, secrets.token_hex(SECRET_BYTES))
+        try:
+            path.hardlink_to(temporary)  # unlike a rename, this never replaces an earlier one
+        except FileExistsError:
+            return
+        finally:
+            temporary.unlink()
+
+    def _write_beside(self, path: Path, text: str) -> Path:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(file, "w") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        return temporary
+
+    def _close_to_others(self) -> None:
+        mode = self.path.stat().st_mode
+        if not mode & _OTHERS_MAY_LOOK:
+            return
+        if any(self.path.iterdir()) and not (self.path / _OWNER).exists():
+            msg = (
+                f"PANDAR_DATA={self.path} is open to others (mode {stat.S_IMODE(mode):o}) and"
+                " holds files that are not Pandar's: choose an empty directory, or chmod 700 it"
+            )
+            raise CannotStart(msg)
+        self.path.chmod(0o700)
+
+    def _lock_owner(self) -> int:
+        file = self._open_lock(_OWNER)
+        if not _try_lock(file):
+            pid = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(file)
+            msg = (
+                f"another Pandar already runs on {self.path} (pid {pid}): stop it, or give this"
+                " one a directory of its own with PANDAR_DATA"
+            )
+            raise CannotStart(msg)
+        os.truncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        return file
+
+    async def _lock_servers(self) -> int:
+        file = self._open_lock(_SERVERS)
+        try:
+            async with asyncio.timeout(LEFTOVER_TIMEOUT_SEC):
+                while not _try_lock(file):  # noqa: ASYNC110 - the kernel tells of no release
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            os.close(file)
+            msg = (
+                f"servers of an earlier Pandar still run on {self.path}: stop the postgres and"
+                " nats-server processes that name this directory, and start again"
+            )
+            raise CannotStart(msg) from None
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    def _open_lock(self, name: str) -> int:
+        return os.open(self.path / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,121 @@
+"""The HTTP API of Pandar: which path leads where, and how it is served.
+
+Reads come from the read models and the log; writes are commands on the bus. No handler writes
+anything itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from pandar_daemon.adapters.http import (
+    events,
+    health,
+    history,
+    middlewares,
+    output,
+    projects,
+    task_actions,
+    task_events,
+    tasks,
+)
+from pandar_daemon.adapters.http.deps import Deps
+from pandar_daemon.adapters.http.streaming import STREAMS, Streams
+from pandar_daemon.adapters.http.visibility import Membership
+
+PREFIX: Final = "/api/v1"
+
+ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/tasks", tasks.page),
+    ("POST", "/tasks", tasks.create),
+    ("GET", "/tasks/stats", tasks.stats),
+    ("GET", "/tasks/search", tasks.search),
+    ("GET", "/tasks/recent", tasks.recent),
+    ("GET", "/tasks/running", tasks.running),
+    ("POST", "/tasks/bulk", task_actions.bulk),
+    ("GET", "/tasks/{id}", tasks.get),
+    ("PUT", "/tasks/{id}", tasks.update),
+    ("DELETE", "/tasks/{id}", tasks.delete),
+    ("POST", "/tasks/{id}/action", task_actions.act),
+    ("POST", "/tasks/{id}/confirm", task_actions.confirm),
+    ("POST", "/tasks/{id}/cancel", task_actions.cancel),
+    ("POST", "/tasks/{id}/retry", task_actions.retry),
+    ("POST", "/tasks/{id}/execute", task_actions.execute),
+    ("GET", "/tasks/{id}/output", output.get),
+    ("GET", "/tasks/{id}/logs", history.logs),
+    ("GET", "/tasks/{id}/executions", history.executions),
+    ("GET", "/tasks/{id}/timeline", history.timeline),
+    ("GET", "/tasks/{id}/stream", task_events.stream),
+    ("GET", "/events", events.stream),
+    ("GET", "/projects", projects.page),
+    ("POST", "/projects", projects.create),
+    ("GET", "/projects/{id}", projects.get),
+    ("PUT", "/projects/{id}", projects.update),
+    ("GET", "/projects/{id}/members", projects.members),
+    ("POST", "/projects/{id}/members", projects.add_member),
+    ("DELETE", "/projects/{id}/members/{user}", projects.remove_member),
+)
+"""The API, below its prefix; a slash at the end of a path makes no difference."""
+
+PROBES: Final[tuple[tuple[str, Handler], ...]] = (
+    ("/healthz", health.alive),
+    ("/readyz", health.ready),
+    ("/metrics", health.metrics),
+)
+
+
+def build_app(needs: Deps) -> web.Application:
+    """Return the application; it starts nothing by itself."""
+    app = web.Application(client_max_size=needs.limits.body_bytes)
+    middlewares.install(app, needs)
+    app[events.MEMBERSHIP] = Membership(needs)
+    app[STREAMS] = streams = Streams()
+    app.on_shutdown.append(streams.close)
+    for method, path, handler in ROUTES:
+        for slash in ("", "/"):
+            app.router.add_route(method, f"{PREFIX}{path}{slash}", handler)
+    for path, handler in PROBES:
+        app.router.add_get(path, handler)
+    return app
+
+
+def _without_details(record: logging.LogRecord) -> bool:
+    """Keep what could not even be read, perhaps a token, out of our log."""
+    record.exc_info = record.exc_text = None
+    return True
+
+
+_garbage: Final = logging.getLogger("pandar.http")
+_garbage.addFilter(_without_details)
+
+
+@asynccontextmanager
+async def serving(needs: Deps, host: str, port: int) -> AsyncIterator[int]:
+    """Serve the API while the context lasts, and give the port it listens on.
+
+    Leaving it refuses new connections, ends the streams, and lets requests in hand finish for
+    5 s. Raises ``OSError`` when the port is taken.
+    """
+    size = needs.limits.header_bytes
+    runner = web.AppRunner(
+        build_app(needs),
+        access_log=None,
+        handle_signals=False,
+        logger=_garbage,
+        max_line_size=size,
+        max_field_size=size,
+        shutdown_timeout=5.0,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

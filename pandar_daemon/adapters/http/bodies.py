@@ -1,0 +1,61 @@
+"""JSON bodies in, JSON answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from events.commands import Command
+from pandar_daemon.adapters.http.deps import deps
+from pandar_daemon.adapters.http.problems import UnsupportedMedia
+from pandar_daemon.domain.options import validate
+from pandar_daemon.domain.reading import decode
+
+S = TypeVar("S", bound=Struct)
+C = TypeVar("C", bound=Command)
+
+
+async def raw(request: web.Request) -> bytes:
+    """Return the body; raises `UnsupportedMedia` for one labelled as other than JSON."""
+    body = await request.read()
+    kind = request.content_type
+    if body and kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia(kind[:100])
+    return body
+
+
+async def read(request: web.Request, shape: type[S]) -> S:
+    """Return the body as its shape; no body is ``{}`` where that says enough.
+
+    Raises `Malformed`, or `Invalid` naming each field at fault.
+    """
+    return decode(await raw(request), shape)
+
+
+async def command(request: web.Request, shape: type[C]) -> C:
+    """Return the body as a command that breaks no rule which can be told without any state.
+
+    Raises `Malformed`, or `Invalid` naming each field at fault.
+    """
+    wanted = await read(request, shape)
+    needs = deps(request)
+    validate(wanted, needs.agents, needs.clock.now())
+    return wanted
+
+
+def answer(
+    value: object, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a value as JSON."""
+    return web.Response(
+        body=msgspec.json.encode(value),
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
+        headers=headers,
+    )

@@ -1,0 +1,96 @@
+"""What the HTTP API needs from the rest of Pandar, and where handlers find it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from events.envelope import Recorded
+from pandar_daemon.domain.access import Principal
+from pandar_daemon.ports import (
+    Clock,
+    EventStore,
+    Head,
+    Outputs,
+    ProjectReads,
+    Sender,
+    TaskReads,
+    Wire,
+)
+
+
+class TokenVerifier(Protocol):
+    """Tells who holds a bearer token."""
+
+    async def verify(self, token: str) -> Principal:
+        """Return its holder; raises `Unauthenticated` for any token that is not valid now."""
+        ...
+
+
+class Tail(Protocol):
+    """The end of the log, shared by all streams of a process; each client is a cursor into it."""
+
+    async def after(self, position: int, limit: int) -> list[Recorded]:
+        """Return at most ``limit`` events after a position, dense and in order; perhaps none."""
+        ...
+
+    async def wait(self, position: int) -> None:
+        """Return once there are events after a position."""
+        ...
+
+
+BusPosition = Callable[[Head], Awaitable[int]]
+"""Returns the last position on the bus, in the epoch of a head; raises `Unavailable`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The API's limits, as its reference states them."""
+
+    body_bytes: int = 1024 * 1024
+    header_bytes: int = 16 * 1024
+    streams: int = 1_000
+    streams_per_user: int = 50
+    heartbeat_sec: float = 15.0
+    write_sec: float = 30.0
+    min_position_sec: float = 5.0
+    membership_sec: float = 3.0
+    ready_lag: int = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """Everything a handler may use.
+
+    ``hosts`` are the host names this server answers to; empty means any. It keeps a web page of
+    another origin from reaching a loopback server under a name of its own (DNS rebinding).
+    """
+
+    clock: Clock
+    sender: Sender
+    store: EventStore
+    tasks: TaskReads
+    projects: ProjectReads
+    outputs: Outputs
+    wire: Wire
+    tail: Tail
+    verifier: TokenVerifier
+    bus_position: BusPosition
+    agents: frozenset[str]
+    hosts: frozenset[str] = frozenset()
+    limits: Limits = field(default_factory=Limits)
+
+
+DEPS: Final = web.AppKey("DEPS", Deps)
+PRINCIPAL: Final = web.RequestKey("PRINCIPAL", Principal)
+TOKEN: Final = web.RequestKey("TOKEN", str)
+REQUEST_ID: Final = web.RequestKey("REQUEST_ID", str)
+TRACEPARENT: Final = web.RequestKey("TRACEPARENT", str)
+
+
+def deps(request: web.Request) -> Deps:
+    """Return what the handler of a request may use."""
+    return request.app[DEPS]

@@ -1,0 +1,86 @@
+"""Is it alive, is it ready, and how is it: for supervisors and Prometheus, outside of the API."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+from events.task import Json
+from pandar_daemon.adapters.http.bodies import answer
+from pandar_daemon.adapters.http.deps import PRINCIPAL, Deps, deps
+from pandar_daemon.adapters.http.middlewares import authenticate
+from pandar_daemon.domain import access
+from pandar_daemon.domain.access import Permission
+from pandar_daemon.domain.refusals import Forbidden
+from pandar_daemon.ports import Head
+
+T = TypeVar("T")
+PROBE_SEC: Final = 2.0
+"""How long a part may take to answer before it counts as away."""
+
+
+async def alive(_request: web.Request) -> web.Response:
+    """Answer that this process's loop turns."""
+    return answer({"status": "alive"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Answer 200 when requests can be served, else 503 with every reason.
+
+    Two lags are told, never one: how far the read models are behind the log, and how far the bus
+    is; both in events. A lag beyond 10,000 makes it not ready.
+    """
+    needs = deps(request)
+    reasons: list[str] = []
+    head = await _probe("postgres", needs.store.head(), reasons)
+    rtt = await _probe("nats", needs.wire.rtt(), reasons)
+    found: Json = {"head": head and head.position, "nats_rtt_sec": rtt and round(rtt, 6)}
+    if head is not None:
+        found |= await _lags(needs, head, reasons)
+    found |= {"status": "unready" if reasons else "ready", "reasons": reasons}
+    status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+    return answer(found, status=status, headers={"Cache-Control": "no-store"})
+
+
+async def _lags(needs: Deps, head: Head, reasons: list[str]) -> Json:
+    projected = await _probe("read models", needs.projects.position(), reasons)
+    published = await _probe("event stream", needs.bus_position(head), reasons)
+    lags = {
+        "projection_lag": None if projected is None else max(0, head.position - projected),
+        "bus_lag": None if published is None else max(0, head.position - published),
+    }
+    for name, lag in lags.items():
+        if lag is not None and lag > needs.limits.ready_lag:
+            reasons.append(f"{name} is {lag} events")
+    return lags
+
+
+async def _probe(part: str, question: Awaitable[T], reasons: list[str]) -> T | None:
+    try:
+        async with asyncio.timeout(PROBE_SEC):
+            return await question
+    except Exception as error:  # noqa: BLE001 - whatever it is, this part is not ready
+        reasons.append(f"{part}: {type(error).__name__}")
+        return None
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer Prometheus's text format, to this machine or to a token with ``system:read``."""
+    if not _loopback(request):
+        await authenticate(request)
+        if not access.within_ceiling(request[PRINCIPAL], Permission.SYSTEM_READ):
+            raise Forbidden(Permission.SYSTEM_READ)
+    body = generate_latest(REGISTRY)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _loopback(request: web.Request) -> bool:
+    peer = request.get_extra_info("peername")
+    forwarded = "Forwarded" in request.headers or "X-Forwarded-For" in request.headers
+    return bool(peer) and not forwarded and ipaddress.ip_address(peer[0]).is_loopback

@@ -1,0 +1,91 @@
+"""Pieces of an attempt's output, read from the bus within bounds."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterator
+from typing import Final
+
+from msgspec import Struct
+
+from events.task import Cut
+from pandar_daemon.ports import Chunk, OutputKey, Outputs
+
+PIECE_MAX: Final = 1024 * 1024
+"""The most bytes one answer holds; a reader who wants more asks again from ``next_offset``."""
+
+CHARACTER_MAX: Final = 4
+"""Bytes of the longest character in UTF-8."""
+
+
+class Piece(Struct, frozen=True, kw_only=True):
+    """The bytes ``[offset, offset + len(data))`` of an output, and what is missing before it."""
+
+    offset: int
+    data: bytes
+    cut: Cut | None = None
+
+    @property
+    def end(self) -> int:
+        """Return the offset after its last byte."""
+        return self.offset + len(self.data)
+
+
+def within(chunk: Chunk, start: int) -> Chunk:
+    """Return what of a chunk is at or after ``start``."""
+    skip = max(0, start - chunk.offset)
+    return Chunk(offset=chunk.offset + skip, data=chunk.data[skip:]) if skip else chunk
+
+
+async def piece(outputs: Outputs, key: OutputKey, start: int, length: int) -> Piece:
+    """Return at most ``length`` bytes from ``start`` on, or from where the output goes on there.
+
+    A piece ends before the next bytes that are missing.
+    """
+    found, offset = bytearray(), start
+    chunks = outputs.read(key, start=start)
+    async for chunk in _from(chunks, start):
+        if found and chunk.offset != offset + len(found):
+            break
+        if not found:
+            offset = chunk.offset
+        found += chunk.data[: length - len(found)]
+        if len(found) >= length:
+            break
+    cut = Cut(start=start, end=offset) if found and offset > start else None
+    return Piece(offset=offset, data=bytes(found), cut=cut)
+
+
+async def _from(chunks: AsyncIterator[Chunk], start: int) -> AsyncIterator[Chunk]:
+    async for chunk in chunks:
+        rest = within(chunk, start)
+        if rest.data:
+            yield rest
+
+
+async def last_lines(outputs: Outputs, key: OutputKey, lines: int) -> Piece:
+    """Return the last lines, at most `PIECE_MAX` bytes and nothing from before a missing part."""
+    kept, end, cut = bytearray(), 0, None
+    async for chunk in outputs.read(key):
+        if chunk.offset != end:
+            cut = Cut(start=end, end=chunk.offset)
+            kept.clear()
+        kept += chunk.data
+        end = chunk.offset + len(chunk.data)
+        if len(kept) > 2 * PIECE_MAX:
+            del kept[:-PIECE_MAX]
+    data = bytes(kept[-PIECE_MAX:])
+    shown = b"".join(data.splitlines(keepends=True)[-lines:]) if lines else b""
+    whole = len(shown) == len(kept)
+    return Piece(offset=end - len(shown), data=shown, cut=cut if whole else None)
+
+
+def text_of(found: Piece, *, final: bool) -> tuple[str, int]:
+    """Return a piece as text and the offset after it.
+
+    A character cut in two by the end of the piece is left for the next one, unless the piece is
+    ``final``; bytes that are no UTF-8 become U+FFFD.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(found.data, final)
+    return text, found.end - len(decoder.getstate()[0])

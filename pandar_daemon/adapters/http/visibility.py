@@ -1,0 +1,118 @@
+"""What a caller may see: the rules are `domain.access`; the facts come from the read models."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from aiohttp import web
+from msgspec import Struct
+
+from events.ids import task_stream
+from events.task import Json
+from pandar_daemon.adapters.http.deps import PRINCIPAL, Deps, deps
+from pandar_daemon.adapters.http.params import id_in_path
+from pandar_daemon.domain import access
+from pandar_daemon.domain.access import Permission, Principal
+from pandar_daemon.domain.refusals import Forbidden, NotFound
+from projections import tasks as task_rows
+
+_USERS_REMEMBERED = 10_000
+
+
+async def roles(request: web.Request) -> dict[int, str]:
+    """Return the caller's role in each project they belong to."""
+    return await deps(request).projects.roles(request[PRINCIPAL].user)
+
+
+async def readable(request: web.Request, permission: Permission) -> frozenset[int] | None:
+    """Return the projects in which the caller has a reading permission, ``None`` for all.
+
+    Raises `Forbidden` when their token is not good for it anywhere.
+    """
+    principal = request[PRINCIPAL]
+    if not access.within_ceiling(principal, permission):
+        raise Forbidden(permission)
+    if principal.everywhere:
+        return None
+    held = await roles(request)
+    return frozenset(p for p, role in held.items() if access.may(principal, permission, role))
+
+
+async def projects_of(request: web.Request, project_id: int | None) -> frozenset[int] | None:
+    """Return the projects whose tasks are asked for: one, or all the caller may read.
+
+    Raises `NotFound` for one project they may not know of.
+    """
+    seen = await readable(request, Permission.TASK_READ)
+    if project_id is None:
+        return seen
+    if seen is not None and project_id not in seen:
+        raise NotFound(f"project {project_id}")
+    return frozenset({project_id})
+
+
+async def check(request: web.Request, permission: Permission, project_id: int, what: str) -> None:
+    """Return when the caller has the permission in a project; raises as `access.require`."""
+    principal = request[PRINCIPAL]
+    role = None if principal.everywhere else (await roles(request)).get(project_id)
+    access.require(principal, permission, role, what)
+
+
+async def task(request: web.Request) -> Json:
+    """Return the row of the task in the path.
+
+    A task so new that the read model has not got it yet is folded from the log, so that what was
+    just filed can be looked at. Raises `NotFound` for one that the caller may not know of.
+    """
+    number = id_in_path(request, "task")
+    row = await deps(request).tasks.get(number) or await folded(deps(request), number)
+    if row is None:
+        raise NotFound(f"task {number}")
+    await check(request, Permission.TASK_READ, int(row["project_id"]), f"task {number}")
+    return row
+
+
+async def folded(needs: Deps, task_id: int) -> Json | None:
+    """Return a task's row as the log has it now, ``None`` when it is not there or deleted."""
+    history = await needs.store.read_stream(task_stream(task_id))
+    return task_rows.as_of(history, needs.clock.now())
+
+
+class _Known(Struct, frozen=True):
+    until: float
+    roles: dict[int, str]
+
+
+class Membership:
+    """Roles in projects, remembered for some seconds, for streams that check every event.
+
+    Remembers at most 10,000 users; whoever was asked for longest ago is forgotten first.
+    """
+
+    def __init__(self, needs: Deps) -> None:
+        self._needs = needs
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+
+    async def sees(self, principal: Principal, project_id: int | None) -> bool:
+        """Whether a principal may read the tasks of a project.
+
+        What is in no project is only for those who may see everything.
+        """
+        if principal.everywhere:
+            return access.within_ceiling(principal, Permission.TASK_READ)
+        if project_id is None:
+            return False
+        held = await self._roles(principal.user)
+        return access.may(principal, Permission.TASK_READ, held.get(project_id))
+
+    async def _roles(self, user: str) -> dict[int, str]:
+        now = self._needs.clock.boottime()
+        known = self._known.get(user)
+        if known is None or known.until <= now:
+            held = await self._needs.projects.roles(user)
+            known = _Known(now + self._needs.limits.membership_sec, held)
+            self._known[user] = known
+            self._known.move_to_end(user)
+            while len(self._known) > _USERS_REMEMBERED:
+                self._known.popitem(last=False)
+        return known.roles

@@ -1,0 +1,104 @@
+"""The `EventStream` port: the log on JetStream, where the sequence is the position.
+
+Every publish is fenced by ``Nats-Expected-Last-Sequence = position - 1``. So a message whose
+acknowledgement got lost may be sent again: it is either stored already (the fence or the
+duplicate window says so) or takes exactly its own place; and a second, stale relay is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from events import subjects
+from events.envelope import Recorded
+from pandar_daemon.adapters.nats import cloudevents, streams
+from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing, PubAck
+from pandar_daemon.domain.refusals import Unavailable
+from pandar_daemon.ports import Head, StreamBehind
+
+log = structlog.get_logger(__name__)
+
+WINDOW = 256
+WRONG_LAST_SEQUENCE = 10071
+_PREFIX = subjects.events_stream(0).removesuffix("0")
+
+
+class NatsEventStream:
+    """The relay's side of ``PANDAR_EVENTS_{epoch}``."""
+
+    def __init__(self, connection: NatsConnection, *, replicas: int = 1) -> None:
+        self._js = JetStream(connection)
+        self._replicas = replicas
+        self._stream = ""
+
+    async def open(self, epoch: int) -> int:
+        """Make or reconcile the stream of this epoch; return its last sequence, 0 when empty.
+
+        The stream of an older epoch is taken off the subjects and keeps its events. Raises
+        `Unavailable` when the bus is away, or a newer epoch is open.
+        """
+        await self._retire_before(epoch)
+        state = await self._js.ensure(streams.events(epoch, self._replicas))
+        self._stream = subjects.events_stream(epoch)
+        return state.last_seq
+
+    async def _retire_before(self, epoch: int) -> None:
+        for name in await self._js.names(f"{subjects.EVENTS}.>"):
+            held = name.removeprefix(_PREFIX)
+            if not held.isascii() or not held.isdigit() or int(held) == epoch:
+                continue
+            if int(held) > epoch:
+                msg = f"epoch {held} of the log is open on the bus, {epoch} is over"
+                raise Unavailable(msg)
+            log.warning("events.epoch_retired", epoch=int(held), opened=epoch)
+            await self._js.ensure(streams.retired_events(int(held), self._replicas))
+
+    async def publish(self, batch: Sequence[Recorded]) -> int:
+        """Publish dense events in order, each fenced by its predecessor; return the last stored.
+
+        Raises `StreamBehind` when the fence refuses, `Unavailable` when the bus is away; some of
+        the batch may be stored then: `open` tells how many.
+        """
+        expected = iter(batch)
+        last = 0
+
+        def stored(ack: PubAck) -> None:
+            nonlocal last
+            last = _checked(ack, next(expected).position)
+
+        await self._js.store_all(map(self._outgoing, batch), window=WINDOW, stored=stored)
+        return last
+
+    async def position(self, head: Head) -> int:
+        """Return the last sequence of a head's stream, 0 without one; raises `Unavailable`."""
+        return await self._js.last_sequence(subjects.events_stream(head.epoch))
+
+    async def stored(self, epoch: int, *, after: int, limit: int) -> list[Recorded]:
+        """Return events of the stream after a sequence, in order; raises `Unavailable`."""
+        stream, subject = subjects.events_stream(epoch), f"{subjects.EVENTS}.>"
+        found = await self._js.direct(stream, subject, seq=after + 1, batch=limit)
+        return [cloudevents.decode(msg.headers or {}, msg.data) for msg in found]
+
+    def _outgoing(self, recorded: Recorded) -> Outgoing:
+        headers = cloudevents.encode(recorded)
+        headers["Nats-Msg-Id"] = str(recorded.event_id)
+        headers["Nats-Expected-Stream"] = self._stream
+        headers["Nats-Expected-Last-Sequence"] = str(recorded.position - 1)
+        return Outgoing(
+            subject=subjects.event(recorded), body=bytes(recorded.data), headers=headers
+        )
+
+
+def _checked(ack: PubAck, position: int) -> int:
+    if ack.error is not None:
+        if ack.error.err_code == WRONG_LAST_SEQUENCE:
+            msg = f"position {position} does not follow: {ack.error.description}"
+            raise StreamBehind(msg)
+        raise JetStreamRefused(f"position {position}", ack.error)
+    if ack.seq != position:
+        msg = f"position {position} is stored as sequence {ack.seq}"
+        raise StreamBehind(msg)
+    return position

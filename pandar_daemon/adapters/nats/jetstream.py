@@ -1,0 +1,233 @@
+"""The part of the JetStream API we use, as plain JSON.
+
+nats-py's own objects forget fields they do not know, its asynchronous publishing never resolves
+after a server's crash, and it has no Direct Get of more than one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Struct
+from nats.aio.msg import Msg
+
+from pandar_daemon.adapters.nats.connection import NatsConnection, NoResponders, status_of
+from pandar_daemon.domain.refusals import Unavailable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+API = "$JS.API"
+API_SEC = 5.0
+ACK_SEC = 5.0
+"""How long a stored message may take to be acknowledged."""
+SECOND = 1_000_000_000
+DAY_SEC = 86_400
+
+STREAM_NAME_IN_USE = 10058
+STREAM_NOT_FOUND = 10059
+
+
+class Republish(Struct, frozen=True, kw_only=True):
+    """What the stream repeats on core NATS once it is stored."""
+
+    src: str
+    dest: str
+
+
+class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A stream as we want it, in whole; durations in nanoseconds, 0 or -1 is no limit."""
+
+    name: str
+    description: str = ""
+    subjects: tuple[str, ...] = ()
+    retention: Literal["limits", "workqueue"] = "limits"
+    discard: Literal["old", "new"] = "old"
+    storage: Literal["file", "memory"] = "file"
+    compression: Literal["none", "s2"] = "none"
+    num_replicas: int = 1
+    max_age: int = 0
+    max_bytes: int = -1
+    max_msgs: int = -1
+    max_msgs_per_subject: int = -1
+    duplicate_window: int = 2 * 60 * SECOND
+    allow_direct: bool = True
+    deny_delete: bool = False
+    deny_purge: bool = False
+    republish: Republish | None = None
+
+
+class ConsumerConfig(Struct, frozen=True, kw_only=True):
+    """A durable pull consumer as we want it, in whole."""
+
+    durable_name: str
+    description: str = ""
+    deliver_policy: Literal["all"] = "all"
+    ack_policy: Literal["explicit"] = "explicit"
+    ack_wait: int = 30 * SECOND
+    max_deliver: int = -1
+    max_ack_pending: int = 1_000
+
+
+class ApiError(Struct, frozen=True, kw_only=True):
+    """How JetStream says no; ``err_code`` is stable."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class StreamState(Struct, frozen=True, kw_only=True):
+    """What a stream holds."""
+
+    messages: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+
+
+class ApiAnswer(Struct, frozen=True, kw_only=True):
+    """Any answer of the API; what was not asked for is empty."""
+
+    error: ApiError | None = None
+    state: StreamState = StreamState()
+    streams: list[str] | None = None
+
+
+class PubAck(Struct, frozen=True, kw_only=True):
+    """What became of a message: stored as ``seq``, or an error."""
+
+    seq: int = 0
+    duplicate: bool = False
+    error: ApiError | None = None
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """A message to be stored."""
+
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class JetStreamRefused(Unavailable):
+    """JetStream understood a request and refused it; ``err_code`` says why."""
+
+    def __init__(self, what: str, error: ApiError) -> None:
+        super().__init__(f"{what}: {error.description} ({error.err_code})")
+        self.err_code = error.err_code
+
+
+class JetStream:
+    """Every failure is `Unavailable`: `JetStreamRefused` when the server told its reason."""
+
+    def __init__(self, connection: NatsConnection) -> None:
+        self.connection = connection
+
+    async def api(self, name: str, body: object) -> ApiAnswer:
+        """Return the answer of ``$JS.API.{name}``."""
+        encoded = msgspec.json.encode(body)
+        reply = await self.connection.request(f"{API}.{name}", encoded, timeout_sec=API_SEC)
+        answer = _decode(reply, ApiAnswer)
+        if answer.error is not None:
+            raise JetStreamRefused(name, answer.error)
+        return answer
+
+    async def ensure(self, wanted: StreamConfig) -> StreamState:
+        """Make the stream, or bring it to exactly this configuration; return what it holds."""
+        try:
+            return (await self.api(f"STREAM.CREATE.{wanted.name}", wanted)).state
+        except JetStreamRefused as refused:
+            if refused.err_code != STREAM_NAME_IN_USE:
+                raise
+        log.info("stream.reconfigured", stream=wanted.name)
+        return (await self.api(f"STREAM.UPDATE.{wanted.name}", wanted)).state
+
+    async def names(self, subject: str) -> list[str]:
+        """Return the streams that store a subject."""
+        return (await self.api("STREAM.NAMES", {"subject": subject})).streams or []
+
+    async def last_sequence(self, stream: str) -> int:
+        """Return the last sequence of a stream, 0 when there is no such stream."""
+        try:
+            return (await self.api(f"STREAM.INFO.{stream}", {})).state.last_seq
+        except JetStreamRefused as refused:
+            if refused.err_code != STREAM_NOT_FOUND:
+                raise
+        return 0
+
+    async def ensure_consumer(self, stream: str, wanted: ConsumerConfig) -> None:
+        """Make the durable consumer, or bring it to exactly this configuration."""
+        name = f"CONSUMER.DURABLE.CREATE.{stream}.{wanted.durable_name}"
+        await self.api(name, {"stream_name": stream, "config": wanted})
+
+    async def store(self, item: Outgoing) -> PubAck:
+        """Store one message; the acknowledgement's error, if any, is for the caller."""
+        reply = await self.connection.request(
+            item.subject, item.body, item.headers, timeout_sec=ACK_SEC
+        )
+        return _decode(reply, PubAck)
+
+    async def store_all(
+        self, items: Iterable[Outgoing], *, window: int, stored: Callable[[PubAck], None]
+    ) -> None:
+        """Store messages in order, at most ``window`` unacknowledged; ``stored`` sees each ack.
+
+        Stops at the first exception, that of ``stored`` included: some may be stored then.
+        """
+        flying: deque[asyncio.Future[Msg]] = deque()
+        try:
+            for item in items:
+                if len(flying) >= window:
+                    stored(await _acknowledged(flying.popleft()))
+                flying.append(await self.connection.begin(item.subject, item.body, item.headers))
+            while flying:
+                stored(await _acknowledged(flying.popleft()))
+        finally:
+            for future in flying:
+                future.cancel()
+
+    async def direct(self, stream: str, subject: str, *, seq: int, batch: int) -> list[Msg]:
+        """Return at most ``batch`` stored messages of a subject from a sequence on, in order."""
+        body = msgspec.json.encode({"seq": max(seq, 1), "next_by_subj": subject, "batch": batch})
+        answers = await self.connection.collect(
+            f"{API}.DIRECT.GET.{stream}", body, is_last=_ends_batch, timeout_sec=API_SEC
+        )
+        if status_of(answers[-1]) == "503":
+            raise NoResponders(f"the stream {stream} is away")
+        return answers[:-1]
+
+    async def last(self, stream: str, subject: str) -> Msg | None:
+        """Return the last stored message of a subject."""
+        body = msgspec.json.encode({"last_by_subj": subject})
+        name = f"{API}.DIRECT.GET.{stream}"
+        msg = await self.connection.request(name, body, timeout_sec=API_SEC)
+        return None if status_of(msg) else msg
+
+
+def _ends_batch(msg: Msg) -> bool:
+    """Tell whether this ends a batch: 204 at its end, 404 for nothing, 408 or 503 for a failure."""
+    return status_of(msg) != ""
+
+
+async def _acknowledged(flying: asyncio.Future[Msg]) -> PubAck:
+    try:
+        async with asyncio.timeout(ACK_SEC):
+            reply = await flying
+    except TimeoutError:
+        raise Unavailable("JetStream does not acknowledge; some may be stored") from None
+    if status_of(reply) == "503":
+        raise NoResponders("no stream takes this subject now")
+    return _decode(reply, PubAck)
+
+
+def _decode(reply: Msg, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(reply.data, type=kind)
+    except msgspec.MsgspecError as error:
+        raise Unavailable("JetStream answered what we cannot read") from error

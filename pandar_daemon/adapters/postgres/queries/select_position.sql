@@ -1,0 +1,1 @@
+SELECT CASE WHEN count(*) < $1 THEN 0 ELSE min(position) END FROM read_models WHERE live

@@ -1,0 +1,113 @@
+"""The API's view of tasks, from the generation of each read model that is being served."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from events.task import TERMINAL, Json, Status
+from pandar_daemon.adapters.postgres import cursors
+from pandar_daemon.adapters.postgres.outages import reading
+from pandar_daemon.adapters.postgres.pool import Database
+from pandar_daemon.adapters.postgres.queries import query
+from pandar_daemon.adapters.postgres.task_search import COLUMNS, TaskQuery
+from pandar_daemon.ports import Clock, Page, TaskFilter
+from projections import executions, tasks, timeline
+from projections.base import plain
+
+_ONE: Final = f"SELECT {COLUMNS} FROM views.tasks t WHERE id = $1 AND NOT deleted"  # noqa: S608 - our own names
+_EXECUTIONS: Final = (
+    f"SELECT {', '.join(name for name, _ in executions.TABLE.columns)}"  # noqa: S608 - our own names
+    " FROM views.executions WHERE task_id = $1 ORDER BY attempt, execution_id"
+)
+_TIMELINE: Final = (
+    f"SELECT {', '.join(name for name, _ in timeline.TABLE.columns)}"  # noqa: S608 - our own names
+    " FROM views.timeline WHERE task_id = $1 AND position > $2 ORDER BY position LIMIT $3"
+)
+
+
+class PgTaskReads:
+    """`TaskReads` over asyncpg; every method raises `Unavailable` while the database is away."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Read through ``database``; ``clock`` tells whether a retry is due."""
+        self._database = database
+        self._clock = clock
+
+    async def page(self, wanted: TaskFilter) -> Page:
+        """Return one page; see `TaskReads.page`."""
+        asked = TaskQuery(wanted)
+        sql, arguments = asked.page()
+        with reading():
+            rows = await self._database.fetch(sql, *arguments)
+            total = await self._total(asked) if wanted.page is not None else None
+        shown = rows[: wanted.limit]
+        following = None
+        if len(rows) > len(shown):
+            last = shown[-1]
+            following = cursors.written(
+                wanted.sort_by, last["sort_key"], last["id"], descending=wanted.descending
+            )
+        return Page(items=[self._task(row) for row in shown], next=following, total=total)
+
+    async def _total(self, asked: TaskQuery) -> int:
+        sql, arguments = asked.total()
+        return int(str(await self._database.fetchval(sql, *arguments)))
+
+    async def get(self, task_id: int) -> Json | None:
+        """Return one task that is not deleted."""
+        with reading():
+            row = await self._database.fetchrow(_ONE, task_id)
+        return None if row is None else self._task(row)
+
+    def _task(self, record: asyncpg.Record) -> Json:
+        row = dict(record)
+        row["metadata"] = _decoded(row["metadata"])
+        return tasks.shown(row, self._clock.now(), key_held=bool(row["key_held"]))
+
+    async def stats(self, projects: frozenset[int] | None) -> Json:
+        """Return counts per status, success rate over terminal tasks in percent, durations."""
+        some = None if projects is None else sorted(projects)
+        with reading():
+            counts = await self._database.fetch(query("count_tasks"), some)
+            took = await self._database.fetchrow(query("sum_durations"), some)
+        by_status = {status.value: 0 for status in Status} | {
+            row["status"]: int(row["tasks"]) for row in counts
+        }
+        ended = sum(by_status[status.value] for status in TERMINAL)
+        return {
+            "total_tasks": sum(by_status.values()),
+            **{f"{status}_tasks": number for status, number in by_status.items()},
+            "success_rate": 100 * by_status[Status.COMPLETED] / ended if ended else 0.0,
+            **_durations(took),
+        }
+
+    async def executions(self, task_id: int) -> list[Json]:
+        """Return the attempts of a task, first to last."""
+        with reading():
+            rows = await self._database.fetch(_EXECUTIONS, task_id)
+        return [_shown(row, "cut", "usage") for row in rows]
+
+    async def timeline(self, task_id: int, *, after: int, limit: int) -> list[Json]:
+        """Return what happened to a task after a position, in order."""
+        with reading():
+            rows = await self._database.fetch(_TIMELINE, task_id, after, limit)
+        return [_shown(row, "data") for row in rows]
+
+
+def _durations(row: asyncpg.Record | None) -> Json:
+    number = 0 if row is None else int(row["executions"])
+    total = 0.0 if row is None else int(row["duration_ms"]) / 1000
+    average = total / number if number else None
+    return {"finished_executions": number, "total_duration": total, "average_duration": average}
+
+
+def _shown(record: asyncpg.Record, *json: str) -> Json:
+    row = {name: plain(value) for name, value in record.items()}
+    return row | {name: _decoded(row[name]) for name in json}
+
+
+def _decoded(value: object) -> object:
+    return msgspec.json.decode(value) if isinstance(value, str) else None

@@ -1,0 +1,164 @@
+"""Read models in Postgres: generations side by side, checkpoints moved by compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+import msgspec
+import structlog
+
+from pandar_daemon.adapters.postgres import generations
+from pandar_daemon.adapters.postgres.changeset import statements
+from pandar_daemon.adapters.postgres.outages import writing
+from pandar_daemon.adapters.postgres.pool import Database
+from pandar_daemon.adapters.postgres.queries import query
+from pandar_daemon.ports import Checkpoint, CheckpointLost, Step
+from projections.base import ReadModel, Rows, Table
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+log = structlog.get_logger(__name__)
+
+BUILD_TIMEOUT_SEC = 3_600.0
+"""How long making one index may take."""
+
+
+class PgViews:
+    """`Views` over asyncpg."""
+
+    def __init__(self, database: Database) -> None:
+        """Work through ``database``; each call holds one connection."""
+        self._database = database
+
+    async def checkpoints(self) -> list[Checkpoint]:
+        """Return all generations there are; see `Views.checkpoints`."""
+        with writing():
+            rows = await self._database.fetch(query("select_checkpoints"))
+        return [Checkpoint(**{**row, "parked": frozenset(row["parked"])}) for row in rows]
+
+    async def begin(self, model: ReadModel) -> Checkpoint:
+        """Return the generation under construction of this version; see `Views.begin`."""
+        async with self._alone(model) as connection:
+            row = await connection.fetchrow(query("select_unfinished"), model.name, model.version)
+            if row is not None:
+                return Checkpoint(**row)
+            row = await connection.fetchrow(query("insert_generation"), model.name, model.version)
+            assert row is not None  # noqa: S101 - an INSERT returns its row
+            for statement in generations.creation(model, row["generation"]):
+                await connection.execute(statement)
+        log.info("view.begun", model=model.name, generation=row["generation"])
+        return Checkpoint(**row)
+
+    async def apply(self, model: ReadModel, at: Checkpoint, step: Step) -> Checkpoint:
+        """Apply a step and move the checkpoint in one transaction; see `Views.apply`."""
+        schema = generations.schema_of(at.model, at.generation)
+        with writing():
+            changes = statements(schema, model.tables, step.changes)
+            async with self._database.acquire() as connection, connection.transaction():
+                await self._move(connection, at, step.position)
+                for sql, arrays in changes:
+                    await connection.execute(sql, *arrays)
+                await self._park(connection, at, step)
+        parked = at.parked | {poison.stream for poison in step.poison}
+        return msgspec.structs.replace(at, position=step.position, parked=parked)
+
+    async def _move(self, connection: PoolConnectionProxy, at: Checkpoint, to: int) -> None:
+        moved = await connection.fetchval(
+            query("move_checkpoint"), at.model, at.generation, at.position, to
+        )
+        if moved is None:
+            msg = f"{at.model} generation {at.generation} is not at {at.position} any more"
+            raise CheckpointLost(msg)
+
+    async def _park(self, connection: PoolConnectionProxy, at: Checkpoint, step: Step) -> None:
+        if step.poison:
+            await connection.execute(
+                query("park_streams"),
+                at.model,
+                at.generation,
+                [poison.stream for poison in step.poison],
+                [poison.position for poison in step.poison],
+                [poison.error for poison in step.poison],
+            )
+        if step.skipped:
+            streams, counts = list(step.skipped), list(step.skipped.values())
+            sql = query("count_skipped")
+            await connection.execute(sql, at.model, at.generation, streams, counts)
+
+    async def swap(self, model: ReadModel, at: Checkpoint) -> bool:
+        """Finish a generation and serve it instead of the present one; see `Views.swap`."""
+        async with self._alone(model) as connection:
+            for statement in generations.finishing(model, at.generation):
+                await connection.execute(statement, timeout=BUILD_TIMEOUT_SEC)
+        async with self._alone(model) as connection:
+            if not await self._caught_up(connection, at):
+                return False
+            for statement in generations.serving(model, at.generation):
+                await connection.execute(statement)
+            await connection.execute(query("retire_generations"), at.model, at.generation)
+            await connection.execute(query("set_live"), at.model, at.generation)
+        log.info("view.swapped", model=at.model, generation=at.generation)
+        return True
+
+    async def _caught_up(self, connection: PoolConnectionProxy, at: Checkpoint) -> bool:
+        rows = await connection.fetch(query("lock_generations"), at.model)
+        mine = next((row["position"] for row in rows if row["generation"] == at.generation), None)
+        if mine is None:
+            msg = f"{at.model} generation {at.generation} was discarded"
+            raise CheckpointLost(msg)
+        return all(row["position"] <= mine for row in rows if row["live"])
+
+    async def discard(self, at: Checkpoint) -> bool:
+        """Drop a generation that is over; see `Views.discard`. One being served stays."""
+        schema = generations.schema_of(at.model, at.generation)
+        try:
+            with writing():
+                async with self._database.acquire() as connection, connection.transaction():
+                    await connection.execute("SET LOCAL lock_timeout = '200ms'")
+                    sql = query("delete_generation")
+                    if await connection.fetchval(sql, at.model, at.generation) is not None:
+                        await connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+        except ConnectionError as error:
+            if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                return False
+            raise
+        return True
+
+    async def rows(self, model: ReadModel) -> tuple[int, dict[str, Rows]]:
+        """Return the position of the generation being served, and all its rows, at one moment.
+
+        Raises `CheckpointLost` when none is being served yet.
+        """
+        with writing():
+            async with (
+                self._database.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                position = await connection.fetchval(query("select_live_position"), model.name)
+                if position is None:
+                    msg = f"{model.name} is not served yet"
+                    raise CheckpointLost(msg)
+                return position, {t.name: await _all_rows(connection, t) for t in model.tables}
+
+    @asynccontextmanager
+    async def _alone(self, model: ReadModel) -> AsyncIterator[PoolConnectionProxy]:
+        """A transaction that no other process has on this model's generations meanwhile."""
+        with writing():
+            async with self._database.acquire() as connection, connection.transaction():
+                await connection.execute(query("lock_model"), model.name)
+                yield connection
+
+
+async def _all_rows(connection: PoolConnectionProxy, table: Table) -> Rows:
+    json = {name for name, type_ in table.columns if type_ == "json"}
+    rows: Rows = {}
+    for record in await connection.fetch(generations.selection(table), timeout=BUILD_TIMEOUT_SEC):
+        row = dict(record)
+        for name in json:
+            row[name] = None if row[name] is None else msgspec.json.decode(row[name])
+        rows[tuple(row[name] for name in table.key)] = row
+    return rows

@@ -1,0 +1,266 @@
+"""Group commit: many appends, one transaction.
+
+One writer a process. It takes whatever queued while the last commit was flushing (at most
+`BATCH_MAX`, never waiting for more) and appends it as a single autocommit statement, so a frozen
+client can never hold the head of the log. Model::
+
+    append() ──▶ queue ──take──▶ batch ──append_batch()──▶ verdicts ──▶ futures
+                   ▲              │ two items that touch the same stream, command id,
+                   └──put back────┘ key or lease never share a batch
+
+Failures. A statement the database refuses (one item holds a value it cannot store) is cut in half
+until the bad item stands alone: it fails by itself. A lost connection leaves the outcome open, so
+the same batch is sent again: what was stored the first time answers ``replayed`` with our own
+request hash, which is the success we did not hear of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from events import codec
+from pandar_daemon.adapters.postgres.pool import AWAY, Database, connect
+from pandar_daemon.ports import (
+    Append,
+    Appended,
+    AppendFailed,
+    Clock,
+    Conflict,
+    Fenced,
+    Key,
+    KeyTaken,
+    Receipt,
+    Replayed,
+    Verdict,
+)
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX = 500
+QUEUE_MAX = 10_000
+"""More than this waiting is a ``ConnectionError`` at once: the database does not keep up."""
+RETRY_SEC = 10.0
+"""How long a lost connection is retried before the askers are told the outcome is unknown."""
+
+_TRANSIENT = (*AWAY, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+_SQL = f"SELECT * FROM append_batch({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - placeholders only
+
+
+class _Waiting(Struct, frozen=True, eq=False):
+    item: Append
+    done: asyncio.Future[Verdict]
+
+
+class Writer:
+    """Appends for one process; `run` must be running for `append` to return."""
+
+    def __init__(self, url: str, clock: Clock, *, committed: Callable[[int], None]) -> None:
+        """Append to the database at ``url``; ``committed`` hears each new last position."""
+        self._url = url
+        self._clock = clock
+        self._committed = committed
+        self._queue: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._connection: asyncpg.Connection | None = None
+
+    async def append(self, item: Append) -> Verdict:
+        """Queue an item and return what became of it; see `EventStore.append`."""
+        if len(self._queue) >= QUEUE_MAX:
+            msg = f"{QUEUE_MAX} appends are waiting already"
+            raise ConnectionError(msg)
+        waiting = _Waiting(item, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._wake.set()
+        return await waiting.done
+
+    async def run(self) -> None:
+        """Append until cancelled; then fail what still waits with ``ConnectionError``."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._write(self._take())
+        finally:
+            for waiting in self._queue:
+                _fail(waiting, ConnectionError("the writer was stopped"))
+            self._queue.clear()
+            if self._connection is not None:
+                self._connection.terminate()
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        later: list[_Waiting] = []
+        touched: set[object] = set()
+        while self._queue and len(batch) < BATCH_MAX:
+            waiting = self._queue.popleft()
+            touches = _touches(waiting.item)
+            if waiting.done.cancelled():
+                continue
+            if touched.isdisjoint(touches):
+                batch.append(waiting)
+            else:
+                later.append(waiting)
+            touched |= touches
+        self._queue.extendleft(reversed(later))
+        return batch
+
+    async def _write(self, batch: list[_Waiting]) -> None:
+        try:
+            verdicts = await self._send_again(batch)
+        except _TRANSIENT as error:
+            log.warning("log.append_unknown", items=len(batch), error=type(error).__name__)
+            for waiting in batch:
+                _fail(waiting, ConnectionError("the database is away; the outcome is unknown"))
+        except asyncio.CancelledError:
+            for waiting in batch:
+                _fail(waiting, ConnectionError("the writer was stopped; the outcome is unknown"))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever one item causes must fail it alone
+            await self._halve(batch, error)
+        else:
+            for waiting, verdict in zip(batch, verdicts, strict=True):
+                if not waiting.done.done():
+                    waiting.done.set_result(verdict)
+
+    async def _halve(self, batch: list[_Waiting], error: Exception) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+            return
+        item = batch[0].item
+        log.error("log.append_refused", stream=item.stream, error=type(error).__name__)
+        _fail(batch[0], AppendFailed(f"{item.stream}: {type(error).__name__}"))
+
+    async def _send_again(self, batch: list[_Waiting]) -> list[Verdict]:
+        items = [waiting.item for waiting in batch]
+        arguments = _arguments(items, self._clock)
+        deadline = self._clock.boottime() + RETRY_SEC
+        pause = 0.05
+        while True:
+            try:
+                return await self._send(items, arguments)
+            except _TRANSIENT:
+                self._drop_connection()
+                if self._clock.boottime() + pause > deadline:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    async def _send(self, items: list[Append], arguments: Sequence[object]) -> list[Verdict]:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        rows = await self._connection.fetch(_SQL, *arguments, timeout=30)
+        verdicts = [_verdict(row) for row in rows]
+        last = max((v.position for v in verdicts if isinstance(v, Appended)), default=0)
+        for n, verdict in enumerate(verdicts):
+            if isinstance(verdict, Replayed):
+                verdicts[n] = await self._judge_replay(items[n])
+        if last:
+            self._committed(last)
+        return verdicts
+
+    async def _judge_replay(self, item: Append) -> Verdict:
+        assert self._connection is not None  # noqa: S101 - just used
+        receipt = await fetch_receipt(self._connection, item.command_id)
+        assert receipt is not None  # noqa: S101 - receipts are never deleted
+        return Replayed(receipt)
+
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.terminate()
+            self._connection = None
+
+
+async def fetch_receipt(
+    connection: asyncpg.Connection | Database, command_id: str
+) -> Receipt | None:
+    """Return what is kept of a command, if it was ever stored."""
+    row = await connection.fetchrow(
+        "SELECT command_id, request_sha256, stream, position, version, answer"
+        " FROM commands WHERE command_id = $1",
+        command_id,
+    )
+    return None if row is None else Receipt(**dict(row))
+
+
+def _fail(waiting: _Waiting, error: Exception) -> None:
+    if not waiting.done.done():
+        waiting.done.set_exception(error)
+
+
+def _touches(item: Append) -> set[object]:
+    touched: set[object] = {("stream", item.stream), ("command", item.command_id)}
+    touched.update(item.reserve)
+    touched.update(item.release)
+    if item.lease is not None:
+        touched.add(("lease", item.lease.task_id))
+    return touched
+
+
+def _verdict(row: asyncpg.Record) -> Verdict:
+    match row["verdict"]:
+        case "appended":
+            return Appended(position=row["at_position"], version=row["at_version"])
+        case "conflict":
+            return Conflict(row["at_version"])
+        case "taken":
+            return KeyTaken(Key(row["key_scope"], row["key_text"]))
+        case "fenced":
+            return Fenced()
+        case _:
+            return Replayed(_UNREAD)
+
+
+_UNREAD = Receipt(command_id="", request_sha256=b"", stream="", position=0, version=0, answer=b"")
+
+
+def _arguments(items: list[Append], clock: Clock) -> list[object]:
+    leases = [item.lease for item in items]
+    events = [
+        (n, seq, event)
+        for n, item in enumerate(items, 1)
+        for seq, event in enumerate(item.events, 1)
+    ]
+    reserved = [(n, key) for n, item in enumerate(items, 1) for key in item.reserve]
+    freed = [(n, key) for n, item in enumerate(items, 1) for key in item.release]
+    return [
+        [item.stream for item in items],
+        [item.expected_version for item in items],
+        [len(item.events) for item in items],
+        [item.command_id for item in items],
+        [item.request_sha256 for item in items],
+        [item.answer for item in items],
+        [item.actor for item in items],
+        [item.project_id for item in items],
+        [item.correlation_id for item in items],
+        [item.causation_id for item in items],
+        [item.traceparent for item in items],
+        [lease and lease.op.value for lease in leases],
+        [lease and lease.task_id for lease in leases],
+        [lease and lease.execution_id for lease in leases],
+        [lease and lease.epoch for lease in leases],
+        [lease and lease.runner_id for lease in leases],
+        [lease and lease.ttl_sec for lease in leases],
+        [n for n, _, _ in events],
+        [seq for _, seq, _ in events],
+        [clock.new_id() for _ in events],
+        [codec.name_of(event) for _, _, event in events],
+        [event.SCHEMA_VERSION for _, _, event in events],
+        [codec.encode(event).decode() for _, _, event in events],
+        [n for n, _ in reserved],
+        [key.scope for _, key in reserved],
+        [key.key for _, key in reserved],
+        [n for n, _ in freed],
+        [key.scope for _, key in freed],
+        [key.key for _, key in freed],
+    ]

@@ -1,0 +1,240 @@
+"""Process trees on this machine, each started and ended by a `guardian`.
+
+No thread and no buffer stands between a terminal and its reader: what nobody reads stays in the
+kernel, and the program that writes waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from pandar_daemon.adapters.process import guardian
+from pandar_daemon.adapters.process.tree import send, tree
+from pandar_daemon.ports import Exit, Spec
+
+HOME_TAG = "PANDAR_RUNNER_HOME"
+"""In the environment of every process: the data directory of the runner it belongs to."""
+
+READ_BYTES = 65_536
+_SWEEP_PAUSE_SEC = 0.01
+_ROOT = Path(guardian.__file__).parents[3]
+_PROGRAM = (
+    f"import sys; sys.path.append(sys.argv.pop(1)); from {guardian.__name__} import main; main()"
+)
+
+
+class TerminalProcess:
+    """A process tree under a guardian, and our end of its terminal."""
+
+    def __init__(self, child: subprocess.Popen[bytes], terminal: int, tag: str) -> None:
+        self._guardian = child
+        self._terminal = terminal
+        self._tag = tag
+        self._orders: asyncio.StreamWriter | None = None
+        self._ended: asyncio.Task[Exit] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The guardian's process id."""
+        return self._guardian.pid
+
+    async def begin(self, lifeline: socket.socket, command: str) -> None:
+        """Return once the command runs; raises ``OSError`` naming it when it cannot."""
+        answers, self._orders = await asyncio.open_connection(sock=lifeline)
+        word, _, number = (await answers.readline()).decode().strip().partition(" ")
+        self._ended = asyncio.create_task(self._end(answers, self._orders))
+        if word != guardian.STARTED:
+            await self.wait()
+            failure = int(number or 0)
+            reason = os.strerror(failure) if failure else "its guardian died"
+            raise OSError(failure, reason, command)
+
+    async def output(self) -> AsyncIterator[bytes]:
+        """Iterate over what the terminal shows, until the last process closed it."""
+        try:
+            while data := await _read(self._terminal):
+                yield data
+        finally:
+            self._close_terminal()
+
+    async def allow_until(self, boottime: float) -> None:
+        """Let it run until then; past it the whole tree is frozen, until allowed again."""
+        self._order(f"{guardian.UNTIL} {boottime!r}\n")
+
+    async def kill(self) -> None:
+        """Kill the whole tree: at once when it is frozen, else after SIGTERM and the grace."""
+        self._order(f"{guardian.KILL}\n")
+
+    async def wait(self) -> Exit:
+        """Return once nothing of the tree is left."""
+        if self._ended is None:
+            raise RuntimeError("the process was never begun")
+        return await asyncio.shield(self._ended)
+
+    def close(self) -> None:
+        """Let go of it: without us the guardian kills the tree."""
+        if self._orders is not None:
+            self._orders.close()
+        self._close_terminal()
+
+    def _order(self, line: str) -> None:
+        if self._orders is not None and not self._orders.is_closing():
+            self._orders.write(line.encode())
+
+    async def _end(self, answers: asyncio.StreamReader, orders: asyncio.StreamWriter) -> Exit:
+        said = b""
+        with contextlib.suppress(ConnectionError):  # it was killed before it read our orders
+            said = await answers.read()
+        self._guardian.wait()  # the line closed because it exited: this does not block
+        orders.close()
+        word, _, result = said.decode().strip().partition(" ")
+        if word == guardian.ENDED:
+            return msgspec.json.decode(result, type=Exit)
+        await kill_tagged(self._tag)  # the guardian was killed, and its command with it
+        return Exit(exit_code=None, signal=signal.SIGKILL)
+
+    def _close_terminal(self) -> None:
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+
+
+class Host:
+    """Starts process trees for the one runner that owns a data directory."""
+
+    def __init__(self, data: Path, *, grace_sec: float = 5.0) -> None:
+        self._data = data.resolve()
+        self._grace_sec = grace_sec
+        self._lock: IO[str] | None = None
+
+    async def start(self, spec: Spec) -> TerminalProcess:
+        """Start it; raises ``OSError`` naming what could not be started."""
+        ours, theirs = socket.socketpair()
+        terminal, slave = _open_terminal(spec.rows, spec.columns)
+        try:
+            child = self._spawn(spec, theirs.fileno(), slave)
+        except OSError:
+            ours.close()
+            os.close(terminal)
+            raise
+        finally:
+            theirs.close()
+            os.close(slave)
+        ours.setblocking(False)  # noqa: FBT003 - the library's own signature
+        process = TerminalProcess(child, terminal, _execution_tag(spec))
+        try:
+            await process.begin(ours, spec.argv[0])
+        except BaseException:
+            process.close()
+            raise
+        return process
+
+    async def sweep(self) -> int:
+        """Kill what an earlier, killed incarnation of this runner left; return how many.
+
+        Raises ``OSError`` when another runner is using the same data directory.
+        """
+        self._claim_data()
+        return await kill_tagged(f"{HOME_TAG}={self._data}")
+
+    def _spawn(self, spec: Spec, lifeline: int, slave: int) -> subprocess.Popen[bytes]:
+        numbers = map(str, (lifeline, slave, spec.until, self._grace_sec))
+        tags = {guardian.EXECUTION_TAG: str(spec.execution_id), HOME_TAG: str(self._data)}
+        return subprocess.Popen(  # noqa: S603 - what to run is the whole point
+            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), *numbers, *spec.argv],
+            stdin=subprocess.DEVNULL,
+            cwd=spec.cwd,
+            env={**spec.environment, **tags},
+            pass_fds=(lifeline, slave),
+            start_new_session=True,
+        )
+
+    def _claim_data(self) -> None:
+        if self._lock is not None:
+            return
+        self._data.mkdir(parents=True, exist_ok=True)
+        lock = (self._data / "runner.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            msg = "another runner is using this data directory"
+            raise OSError(error.errno, msg, str(self._data)) from error
+        self._lock = lock
+
+
+async def kill_tagged(tag: str) -> int:
+    """Kill everything whose initial environment has ``NAME=value``, and its children.
+
+    Returns how many processes that were, once none we may kill is left.
+    """
+    killed: set[int] = set()
+    while hit := {p.pid for p in tree(tag) if send(p.pid, signal.SIGKILL)}:
+        killed |= hit
+        await asyncio.sleep(_SWEEP_PAUSE_SEC)
+    return len(killed)
+
+
+def _execution_tag(spec: Spec) -> str:
+    return f"{guardian.EXECUTION_TAG}={spec.execution_id}"
+
+
+def _open_terminal(rows: int, columns: int) -> tuple[int, int]:
+    """Return both ends of a new terminal that passes output on byte for byte."""
+    terminal, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    modes = termios.tcgetattr(slave)
+    modes[1] &= ~termios.OPOST  # or every \n would be published as \r\n
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+    os.set_blocking(terminal, False)
+    return terminal, slave
+
+
+async def _read(terminal: int) -> bytes:
+    """Return what is there, at most `READ_BYTES`, waiting for something; empty at the end."""
+    while (data := _read_now(terminal)) is None:
+        await _readable(terminal)
+    await asyncio.sleep(0)  # a program that never stops writing must not starve the others
+    return data
+
+
+def _read_now(terminal: int) -> bytes | None:
+    parts: list[bytes] = []
+    size = 0
+    while size < READ_BYTES:  # the kernel hands out at most 4 KiB at a time
+        try:
+            part = os.read(terminal, READ_BYTES - size)
+        except BlockingIOError:
+            return b"".join(parts) if parts else None
+        except OSError:  # EIO: every other end is closed
+            break
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -1,0 +1,64 @@
+"""Events, a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from datetime import datetime
+
+import msgspec
+from rich.text import Text
+
+from events.envelope import Recorded
+from events.ids import task_stream
+from events.task import Json
+from pandar_daemon.adapters.clock import SystemClock
+from pandar_daemon.cli.api_client import Api
+from pandar_daemon.cli.happenings import STYLES, actor, in_words, sentence_of
+from pandar_daemon.cli.harmless import one_line
+from pandar_daemon.cli.look import Look, paint
+from pandar_daemon.cli.output import out_look, say
+from pandar_daemon.cli.resume import messages
+from pandar_daemon.cli.rows import ForeignAnswer
+from pandar_daemon.cli.times import clock
+
+
+async def print_events(
+    api: Api, params: Mapping[str, str], *, after: str, task_id: int | None, json: bool
+) -> None:
+    """Print every event after a position; ends only when interrupted or refused."""
+    look, now = out_look(), SystemClock().now
+    wanted = None if task_id is None else task_stream(task_id)
+    async with aclosing(messages(api, "/events", params, after=after)) as stream:
+        async for message in stream:
+            recorded = recorded_of(message.data)
+            if wanted in (None, recorded.stream):
+                say(f"{message.data}\n" if json else event_line(recorded, now(), look))
+
+
+def recorded_of(data: str) -> Recorded:
+    """Return a message's event; raises `ForeignAnswer` when it is none."""
+    try:
+        return msgspec.json.decode(data, type=Recorded)
+    except msgspec.MsgspecError as error:
+        raise ForeignAnswer(f"not an event: {error}") from error
+
+
+def event_line(recorded: Recorded, now: datetime, look: Look) -> str:
+    """Return position, time, stream, type, what happened and who did it, as one line."""
+    data = msgspec.json.decode(recorded.data, type=Json)
+    style = STYLES.get(recorded.type, "")
+    parts = [
+        Text(f"{recorded.position:>6}", style="bright_black"),
+        Text(clock(recorded.recorded_at, now), style="bright_black"),
+        Text(f"{one_line(recorded.stream):<9}", style="bold"),
+    ]
+    if look.roomy:
+        parts.append(Text(f"{one_line(recorded.type):<27}", style=style))
+    parts += [
+        Text(in_words(sentence_of(recorded), data, now), style=style),
+        Text(actor(recorded.actor) if look.roomy else "", style="bright_black"),
+    ]
+    line = Text("  ").join(parts)
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return paint(line, look)

@@ -1,0 +1,186 @@
+"""``pandar task logs`` and ``--follow``: what a task wrote, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+from msgspec import Struct
+
+from events.envelope import Recorded
+from events.task import TERMINAL, Json, Status
+from pandar_daemon.cli.api_client import Api
+from pandar_daemon.cli.following import Following, Output
+from pandar_daemon.cli.harmless import OutputFilter
+from pandar_daemon.cli.output import OF_STATUS, Exit, err_look, note, out_look, say, say_json
+from pandar_daemon.cli.resume import messages
+from pandar_daemon.cli.rows import TaskRow, read
+from pandar_daemon.cli.sse import Message
+from pandar_daemon.cli.status_line import status_line
+
+_PIECE: Final = 1024 * 1024
+
+
+class How(Struct, frozen=True, kw_only=True):
+    """How output is to be printed."""
+
+    tail: int | None = None
+    attempt: int | None = None
+    raw: bool = False
+    json: bool = False
+
+
+class Printer:
+    """Prints output to stdout: harmless text, every byte, or JSON lines."""
+
+    def __init__(self, how: How) -> None:
+        self._how = how
+        self._filter = OutputFilter(colour=out_look().colour)
+        self._reached = (0, 0)
+
+    def output(self, piece: Output) -> None:
+        """Print a piece of output; says on stderr when something before it is not kept."""
+        attempt, expected = self._reached
+        if attempt == piece.attempt and piece.offset > expected:
+            note(f"{piece.offset - expected:,} bytes of output are not kept")
+        self._reached = (piece.attempt, piece.end)
+        if self._how.json:
+            text = piece.data.decode("utf-8", "replace")
+            say_json({"type": "output", "attempt": piece.attempt, "offset": piece.offset,
+                      "text": text})  # fmt: skip
+        elif self._how.raw:
+            sys.stdout.buffer.write(piece.data)
+            sys.stdout.flush()
+        else:
+            say(self._filter.feed(piece.data))
+
+    def happened(self, recorded: Recorded) -> None:
+        """Print an event where a program reads, an attempt's beginning where a person does."""
+        if self._how.json:
+            say_json({"type": "event", "event": recorded})
+        elif recorded.type == "task.retried":
+            note("it is tried again")
+
+    def close(self) -> None:
+        """Print what was held back."""
+        if not (self._how.raw or self._how.json):
+            say(self._filter.close())
+
+
+async def print_output(api: Api, task_id: int, how: How) -> None:
+    """Print what there is."""
+    row = read(TaskRow, await api.get(f"/tasks/{task_id}"))
+    if how.json:
+        say_json(await _whole(api, row, how))
+        return
+    printer = Printer(how)
+    async for piece in _pieces(api, row, how):
+        printer.output(piece)
+    printer.close()
+
+
+async def follow_task(api: Api, task_id: int, how: How) -> Exit:
+    """Print what there is and what comes, until the task ends or needs somebody.
+
+    Returns the exit code that says how it ended; a line on stderr says it too.
+    """
+    row = read(TaskRow, await api.get(f"/tasks/{task_id}"))
+    printer = Printer(how)
+    attempt = how.attempt or max(row.attempt, 1)
+    end = 0
+    async for piece in _pieces(api, row, how):
+        printer.output(piece)
+        end = piece.end
+    if row.status not in OF_STATUS and attempt >= row.attempt:
+        await _watch(api, printer, task_id, f"{row.position}.{attempt}.{end}", how)
+    printer.close()
+    return _ended(await api.get(f"/tasks/{task_id}"), how)
+
+
+def _ended(document: Json, how: How) -> Exit:
+    row = read(TaskRow, document)
+    if how.json:
+        say_json({"type": "end", "status": row.status, "task": document})
+    else:
+        sys.stderr.write(status_line(row, err_look()))
+    return OF_STATUS.get(Status(row.status), Exit.OK)
+
+
+async def _watch(api: Api, printer: Printer, task_id: int, after: str, how: How) -> None:
+    following, path = Following(), f"/tasks/{task_id}"
+    async with aclosing(messages(api, f"{path}/stream", after=after)) as stream:
+        async for message in _patient(stream, following):
+            match following.take(message):
+                case Output() as piece:
+                    printer.output(await _exact(api, path, piece) if how.raw else piece)
+                case Recorded() as recorded:
+                    printer.happened(recorded)
+
+
+async def _patient(
+    stream: AsyncGenerator[Message, None], following: Following
+) -> AsyncIterator[Message]:
+    """Iterate over messages until none came for as long as is worth waiting."""
+    while True:
+        coming = asyncio.ensure_future(anext(stream))
+        done, _ = await asyncio.wait([coming], timeout=following.patience_sec)
+        if not done:
+            coming.cancel()
+            await asyncio.wait([coming])
+            return
+        yield coming.result()
+
+
+async def _exact(api: Api, path: str, piece: Output) -> Output:
+    """Return a piece with its bytes as they were, where its text is not them."""
+    if piece.end - piece.offset == len(piece.data):
+        return piece
+    return await _fetch(
+        api, path, piece.attempt, offset=piece.offset, most=piece.end - piece.offset
+    )
+
+
+async def _fetch(
+    api: Api,
+    path: str,
+    attempt: int,
+    *,
+    offset: int = 0,
+    most: int = _PIECE,
+    tail: int | None = None,
+) -> Output:
+    params = {"attempt": str(attempt)}
+    if tail is None:
+        params |= {"offset": str(offset), "length": str(most)}
+    else:
+        params["tail"] = str(tail)
+    async with api.stream(f"{path}/output", params, {"Accept": "text/plain"}) as answer:
+        start = int(answer.headers.get("Pandar-Output-Offset", offset))
+        data = await answer.read()
+    return Output(attempt=attempt, offset=start, end=start + len(data), data=data)
+
+
+async def _pieces(api: Api, row: TaskRow, how: How) -> AsyncIterator[Output]:
+    """Iterate over what is stored of an attempt, from its beginning or its last lines on."""
+    attempt, path = how.attempt or max(row.attempt, 1), f"/tasks/{row.id}"
+    piece = await _fetch(api, path, attempt, tail=how.tail)
+    while piece.data:
+        yield piece
+        if how.tail is not None:
+            return
+        piece = await _fetch(api, path, attempt, offset=piece.end)
+
+
+async def _whole(api: Api, row: TaskRow, how: How) -> Json:
+    attempt = how.attempt or max(row.attempt, 1)
+    pieces = [piece async for piece in _pieces(api, row, how)]
+    return {
+        "task_id": row.id,
+        "attempt": attempt,
+        "offset": pieces[0].offset if pieces else 0,
+        "output": b"".join(piece.data for piece in pieces).decode("utf-8", "replace"),
+        "is_complete": attempt < row.attempt or row.status in TERMINAL,
+    }

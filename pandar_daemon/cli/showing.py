@@ -1,0 +1,126 @@
+"""From the API's answers to what stands on the screen, for the commands that look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from events.task import Json, Status
+from pandar_daemon.adapters.clock import SystemClock
+from pandar_daemon.cli.api_client import Api
+from pandar_daemon.cli.output import CliError, Exit, out_look, say, say_json
+from pandar_daemon.cli.project_table import project_card, project_list
+from pandar_daemon.cli.rows import ExecutionRow, HappenedRow, ProjectRow, TaskRow, read
+from pandar_daemon.cli.status_line import status_line
+from pandar_daemon.cli.task_card import Card, task_card
+from pandar_daemon.cli.task_table import task_list
+
+_FETCH_SEC: Final = 1.0
+_FRAMES: Final = 4
+"""Pictures of the spinner for each look at the daemon."""
+_TIMELINE_PAGE: Final = 100
+
+
+def say_task(row: Json, *, json: bool) -> None:
+    """Print a task's state in a line, or the row."""
+    if json:
+        say_json(row)
+    else:
+        say(status_line(read(TaskRow, row), out_look()))
+
+
+def _items(document: Json) -> list[Json]:
+    return [item for item in document.get("items", []) if isinstance(item, dict)]
+
+
+async def list_tasks(api: Api, params: Mapping[str, str], *, json: bool) -> None:
+    """Print one page."""
+    if json:
+        say_json(await api.get("/tasks", params))
+        return
+    rows, more = await _tasks(api, params)
+    say(task_list(rows, SystemClock().now(), out_look(), more=more))
+
+
+async def _tasks(api: Api, params: Mapping[str, str]) -> tuple[list[TaskRow], bool]:
+    """Return a page, before it whatever else waits for somebody, and whether there is more."""
+    page = await api.get("/tasks", params)
+    items = _items(page)
+    if not params.get("status"):
+        asked = {**params, "status": Status.WAITING_CONFIRMATION.value}
+        known = {item.get("id") for item in items}
+        waiting = _items(await api.get("/tasks", asked))
+        items = [item for item in waiting if item.get("id") not in known] + items
+    return [read(TaskRow, item) for item in items], page.get("next_cursor") is not None
+
+
+async def watch_tasks(api: Api, params: Mapping[str, str], *, json: bool) -> None:
+    """Print the list again and again, until interrupted."""
+    if json:
+        await _watch_json(api, params)
+    look, frame = out_look(), 0
+    if look.width is None:
+        raise CliError("--watch needs a terminal, or --json", code=Exit.USAGE)
+    while True:
+        rows, more = await _tasks(api, params)
+        for _ in range(_FRAMES):
+            text = task_list(rows, SystemClock().now(), look, more=more, frame=frame)
+            say("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J")
+            frame += 1
+            await asyncio.sleep(_FETCH_SEC / _FRAMES)
+
+
+async def _watch_json(api: Api, params: Mapping[str, str]) -> None:
+    last: Json = {}
+    while True:
+        page = await api.get("/tasks", params)
+        if page != last:
+            say_json(page)
+        last = page
+        await asyncio.sleep(_FETCH_SEC)
+
+
+async def show_task(api: Api, task_id: int, *, at: str | None, json: bool) -> None:
+    """Print a task's card; of the past, its row alone is known."""
+    path = f"/tasks/{task_id}"
+    task = await api.get(path, {"at": at} if at else None)
+    executions = [] if at else _items(await api.get(f"{path}/executions"))
+    timeline = [] if at else await _timeline(api, path)
+    if json:
+        say_json({"task": task, "executions": executions, "timeline": timeline})
+        return
+    card = Card(
+        task=read(TaskRow, task),
+        executions=[read(ExecutionRow, row) for row in executions],
+        timeline=[read(HappenedRow, row) for row in timeline],
+        at=at,
+    )
+    say(task_card(card, SystemClock().now(), out_look()))
+
+
+async def _timeline(api: Api, path: str) -> list[Json]:
+    rows: list[Json] = []
+    while True:
+        after = str(rows[-1]["position"]) if rows else "0"
+        page = _items(await api.get(f"{path}/timeline", {"after": after, "limit": "100"}))
+        rows += page
+        if len(page) < _TIMELINE_PAGE:
+            return rows
+
+
+def say_project(row: Json, *, json: bool) -> None:
+    """Print one project."""
+    if json:
+        say_json(row)
+    else:
+        say(project_card(read(ProjectRow, row), SystemClock().now(), out_look()))
+
+
+def say_projects(document: Json, *, json: bool) -> None:
+    """Print a page of projects."""
+    if json:
+        say_json(document)
+        return
+    rows = [read(ProjectRow, item) for item in _items(document)]
+    say(project_list(rows, SystemClock().now(), out_look()))

@@ -1,0 +1,222 @@
+"""``pandar task show``: one task, its output, its attempts and what happened to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from events.task import Json, Status
+from pandar_daemon.cli.happenings import STYLES, actor, in_words
+from pandar_daemon.cli.harmless import harmless, one_line
+from pandar_daemon.cli.look import Look, paint
+from pandar_daemon.cli.marks import PRIORITIES, bar, reason_text, short_id, status_text
+from pandar_daemon.cli.rows import ExecutionRow, HappenedRow, TaskRow
+from pandar_daemon.cli.task_table import Column, fitted
+from pandar_daemon.cli.times import age, clock, span
+
+OUTPUT_LINES: Final = 12
+"""Lines of output a card shows."""
+TIMELINE_LINES: Final = 20
+"""Entries of the timeline a card shows, the latest."""
+_SHOWN_METADATA: Final = ("agent", "proxy_agent")
+
+Fact = tuple[str, RenderableType]
+
+
+class Card(Struct, frozen=True, kw_only=True):
+    """All that a card shows; ``at`` when it shows the past."""
+
+    task: TaskRow
+    executions: Sequence[ExecutionRow] = ()
+    timeline: Sequence[HappenedRow] = ()
+    at: str | None = None
+
+
+def task_card(card: Card, now: datetime, look: Look) -> str:
+    """Return the card as text."""
+    parts = [_header(card, look), _question(card, now, look), _facts(card.task, now, look)]
+    parts += [_output(card.task, look), _attempts(card.executions, now, look)]
+    parts += [_timeline(card.timeline, now, look)]
+    shown: list[RenderableType] = []
+    for part in parts:
+        if part is not None:
+            shown += [part, Text()]
+    return paint(Group(*shown[:-1]), look)
+
+
+def _header(card: Card, look: Look) -> RenderableType:
+    task = card.task
+    line = Table.grid(padding=(0, 2, 0, 0), expand=look.columns is not None and look.colour)
+    line.add_column(no_wrap=True)
+    line.add_column(ratio=1 if look.columns is not None and look.colour else None, overflow="fold")
+    line.add_column(no_wrap=True, justify="right")
+    number = Text(f"task {task.id}" + (f" at {card.at}" if card.at else ""), style="bright_black")
+    line.add_row(status_text(task.status, look), Text(one_line(task.name), style="bold"), number)
+    about = harmless(task.description or "").strip()
+    return Group(line, Text(about)) if about else line
+
+
+def _facts(task: TaskRow, now: datetime, look: Look) -> RenderableType:
+    wide = Table.grid(padding=(0, 2, 0, 0))
+    for title, value in _long_facts(task):
+        wide.add_row(Text(title, style="bright_black"), value)
+    short = list(_short_facts(task, now, look))
+    if not look.roomy:
+        for title, value in short:
+            wide.add_row(Text(title, style="bright_black"), value)
+        return wide
+    pairs = Table.grid(padding=(0, 2, 0, 0))
+    half = (len(short) + 1) // 2
+    pairs.add_column(min_width=_TITLE)
+    pairs.add_column(min_width=26)
+    for left, right in zip(short[:half], [*short[half:], ("", "")], strict=False):
+        pairs.add_row(_title(left), left[1], _title(right), right[1])
+    return Group(wide, pairs)
+
+
+_TITLE: Final = 9
+
+
+def _title(fact: Fact) -> Text:
+    return Text(fact[0], style="bright_black")
+
+
+def _long_facts(task: TaskRow) -> Iterator[Fact]:
+    yield "command".ljust(_TITLE), Text(harmless(task.command), overflow="fold")
+    if task.error:
+        yield "error", Text(harmless(task.error), style="red", overflow="fold")
+    others = {k: v for k, v in (task.metadata or {}).items() if k not in _SHOWN_METADATA}
+    if others:
+        yield "metadata", Text(_pairs(others), overflow="fold")
+
+
+def _pairs(values: Json) -> str:
+    return "  ".join(f"{one_line(key)}={one_line(_value(value))}" for key, value in values.items())
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short_facts(task: TaskRow, now: datetime, look: Look) -> Iterator[Fact]:
+    yield "project", Text(str(task.project_id))
+    yield "priority", Text(str(task.priority), style=PRIORITIES[task.priority][1])
+    for key in _SHOWN_METADATA:
+        if (task.metadata or {}).get(key):
+            yield key.replace("_agent", ""), Text(one_line(_value((task.metadata or {})[key])))
+    if task.attempt:
+        on = f" on {short_id(task.runner_id)}" if task.runner_id else ""
+        yield "attempt", Text(f"{task.attempt}{on}")
+    if task.status is Status.RUNNING and task.progress is not None:
+        yield "progress", bar(task.progress, look)
+    elif task.status_reason and task.status is not Status.WAITING_CONFIRMATION:
+        yield "because", Text(reason_text(task.status_reason))
+    by = f" by {one_line(str(task.created_by))}" if task.created_by is not None else ""
+    yield "created", Text(age(task.created_at, now) + by)
+    yield from _times(task, now)
+    if task.exit_code is not None:
+        yield "exit code", Text(str(task.exit_code), style="red" if task.exit_code else "green")
+
+
+def _times(task: TaskRow, now: datetime) -> Iterator[Fact]:
+    if task.scheduled_at is not None:
+        yield "scheduled", Text(age(task.scheduled_at, now))
+    if task.started_at is not None:
+        yield "started", Text(age(task.started_at, now))
+    if task.completed_at is not None:
+        yield "ended", Text(age(task.completed_at, now))
+    if task.duration is not None:
+        yield "took", Text(span(task.duration))
+
+
+def _boxed(title: str, body: RenderableType, look: Look, style: str) -> RenderableType:
+    if not look.colour:
+        return Group(Text(title), Padding(body, (0, 0, 0, 2)))
+    heading = Text(f" {title} ", style=style)
+    return Panel(body, title=heading, title_align="left", box=box.ROUNDED, border_style=style)
+
+
+def _question(card: Card, now: datetime, look: Look) -> RenderableType | None:
+    task = card.task
+    if task.status is not Status.WAITING_CONFIRMATION or card.at:
+        return None
+    asked = next(
+        (e.data for e in reversed(card.timeline) if e.type == "task.confirmation_requested"), {}
+    )
+    lines = Text(overflow="fold")
+    for key, value in (asked.get("card") or {}).items():
+        lines.append(f"{one_line(str(key)).replace('_', ' ')}: ", style="bright_black")
+        lines.append(f"{harmless(_value(value), colour=False)}\n")
+    lines.append(_deadline(asked, now), style="bright_black")
+    for how, what in _ANSWERS.items():
+        lines.append(f"pandar task confirm {task.id}{how}", style="bold")
+        lines.append(f"  {what}\n", style="bright_black")
+    lines.rstrip()
+    return _boxed(f"needs you: {reason_text(task.status_reason)}", lines, look, "yellow")
+
+
+_ANSWERS: Final = {
+    "": "approves",
+    ' --deny --reason "…"': "refuses",
+    ' --changes "…"': "asks for something else",
+}
+
+
+def _deadline(asked: Json, now: datetime) -> str:
+    try:
+        at = datetime.fromisoformat(asked["expires_at"])
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return f"counts as denied {age(at, now)}\n\n" if at > now else "its time is over\n\n"
+
+
+def _output(task: TaskRow, look: Look) -> RenderableType | None:
+    lines = harmless(task.output or "", colour=look.colour).rstrip().splitlines()
+    if not lines:
+        return None
+    body = Text.from_ansi("\n".join(lines[-OUTPUT_LINES:]), overflow="fold")
+    return _boxed(f"output, see pandar task logs {task.id}", body, look, "bright_black")
+
+
+def _attempts(rows: Sequence[ExecutionRow], now: datetime, look: Look) -> RenderableType | None:
+    if not rows:
+        return None
+    took = [Text("" if row.duration is None else span(row.duration)) for row in rows]
+    codes = [Text("" if row.exit_code is None else str(row.exit_code)) for row in rows]
+    columns = [
+        Column("ATTEMPT", [Text(str(row.attempt)) for row in rows], right=True),
+        Column("STATUS", [status_text(row.status, look) for row in rows]),
+        Column("STARTED", [Text(age(row.started_at, now)) for row in rows], right=True),
+        Column("TOOK", took, right=True),
+        Column("EXIT", codes, right=True),
+    ]
+    if look.roomy:
+        columns.append(Column("RUNNER", [Text(short_id(row.runner_id or "")) for row in rows]))
+    return fitted(columns, len(columns) - 1 if look.roomy else 1, look)
+
+
+def _timeline(rows: Sequence[HappenedRow], now: datetime, look: Look) -> RenderableType | None:
+    if not rows:
+        return None
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=None if look.roomy else 12)
+    for row in rows[-TIMELINE_LINES:]:
+        table.add_row(
+            Text(clock(row.at, now), style="bright_black"),
+            Text(in_words(row.summary or row.type, row.data, now), style=STYLES.get(row.type, "")),
+            Text(actor(row.actor), style="bright_black"),
+        )
+    hidden = len(rows) - TIMELINE_LINES
+    return Group(Text(f"… {hidden} earlier", style="bright_black"), table) if hidden > 0 else table

@@ -1,0 +1,91 @@
+"""Settings, read once from the environment; every name and default stands in this one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used; the message names it, its value's fault and what is expected."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How this process is to run.
+
+    A URL that is ``None`` means: start a server of our own. A port that is ``None`` means: the
+    one used last, else the usual one, else any free one.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    http_port: int = 8000
+    nats_port: int | None = None
+    pg_port: int | None = None
+    database_url: str | None = None
+    nats_url: str | None = None
+    nats_replicas: int = 1
+    jwt_secret_file: str | None = None
+    runner_token: str | None = None
+    jwt_jwks: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    agents: frozenset[str] = frozenset({"claude", "codex", "gemini"})
+    slots: int = 4
+    lease_ttl_sec: float = 8.0
+    log_format: str = "auto"
+    log_level: str = "info"
+
+
+_ENVIRONMENT = {
+    "PANDAR_DATA": "data",
+    "PANDAR_HOST": "host",
+    "PANDAR_HTTP_PORT": "http_port",
+    "PANDAR_NATS_PORT": "nats_port",
+    "PANDAR_PG_PORT": "pg_port",
+    "PANDAR_DATABASE_URL": "database_url",
+    "PANDAR_NATS_URL": "nats_url",
+    "PANDAR_NATS_REPLICAS": "nats_replicas",
+    "PANDAR_JWT_SECRET_FILE": "jwt_secret_file",
+    "PANDAR_RUNNER_TOKEN": "runner_token",
+    "PANDAR_JWT_JWKS": "jwt_jwks",
+    "PANDAR_JWT_ISSUER": "jwt_issuer",
+    "PANDAR_JWT_AUDIENCE": "jwt_audience",
+    "PANDAR_SLOTS": "slots",
+    "PANDAR_LEASE_TTL_SEC": "lease_ttl_sec",
+    "PANDAR_LOG_FORMAT": "log_format",
+    "PANDAR_LOG_LEVEL": "log_level",
+}
+
+
+def load(environment: Mapping[str, str], *, home: Path) -> Settings:
+    """Return the settings an environment asks for; an empty variable counts as unset.
+
+    Raises `ConfigError` naming the variable.
+    """
+    values: dict[str, object] = {"data": str(home / ".local" / "share" / "pandar")}
+    for variable, field in _ENVIRONMENT.items():
+        if environment.get(variable):
+            values[field] = _convert(variable, field, environment[variable])
+    return msgspec.convert({**values, "data": Path(str(values["data"]))}, Settings)
+
+
+def _convert(variable: str, field: str, text: str) -> object:
+    kind = Settings.__annotations__[field]
+    try:
+        if "int" in kind:
+            return _between(int(text), 0 if field.endswith("port") else 1, 65_535)
+        return float(text) if kind == "float" else text
+    except ValueError as error:
+        msg = f"{variable}={text!r} cannot be used: {error}"
+        raise ConfigError(msg) from error
+
+
+def _between(value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        msg = f"expected a whole number from {low} to {high}"
+        raise ValueError(msg)
+    return value

@@ -1,0 +1,66 @@
+"""What several rules of a task share: who asks, the ways to refuse, the turns they end in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from events import task as did
+from events.task import FailureKind, Status
+from pandar_daemon.domain.refusals import Rejected
+from pandar_daemon.domain.task_state import Task
+
+
+class Ask(Struct, frozen=True):
+    """Who asks, and when."""
+
+    at: datetime
+    user: str
+
+
+class Stale(Rejected):
+    """409: it comes from an execution that is over; kept for forensics, never applied."""
+
+
+def refuse(task: Task, verb: str) -> Rejected:
+    """Return the refusal of a verb in the present state."""
+    state = str(task.status)
+    return Rejected(f"cannot {verb} task {task.task_id} while it is {state}", state=state)
+
+
+def status_of(task: Task) -> Status:
+    """Return the status of a task that was filed."""
+    assert task.status is not None  # noqa: S101 - decide refused it before
+    return task.status
+
+
+def retried(
+    task: Task, not_before: datetime, *, reason: str, automatic: bool = False, counted: bool = False
+) -> did.TaskRetried:
+    """Return the event that queues the next attempt."""
+    return did.TaskRetried(
+        from_status=status_of(task),
+        attempt=task.attempt + 1,
+        not_before=not_before,
+        automatic=automatic,
+        counted=counted,
+        reason=reason,
+    )
+
+
+def failed(task: Task, error: str, kind: FailureKind) -> did.TaskFailed:
+    """Return the failure of a task whose last execution is already over."""
+    assert task.last_execution is not None  # noqa: S101 - what waits has run before
+    return did.TaskFailed(
+        execution_id=task.last_execution, error=error, kind=kind, from_status=status_of(task)
+    )
+
+
+def tell_outcome(task: Task, confirmation_id: UUID) -> None:
+    """Raise `Rejected` with the outcome, if this confirmation was decided before."""
+    for known, decision in task.decided:
+        if known == confirmation_id:
+            msg = f"confirmation {confirmation_id} was already decided: {decision}"
+            raise Rejected(msg, state=str(task.status))

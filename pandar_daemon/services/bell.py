@@ -1,0 +1,57 @@
+"""The doorbell: tells whoever reads the log that it has grown. Off the write path, and a hint only.
+
+In process it is an event; across processes a core message at most every `COALESCE_SEC`. Whoever
+waits also looks by themselves every second, so a lost ring costs a second and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from events import subjects
+from pandar_daemon.ports import Wire
+
+COALESCE_SEC = 0.010
+POLL_SEC = 1.0
+
+
+class Bell:
+    """Rings in this process at once and in the others soon."""
+
+    def __init__(self, wire: Wire) -> None:
+        """Ring the others over ``wire``."""
+        self._wire = wire
+        self._here = asyncio.Event()
+        self._there = asyncio.Event()
+
+    def ring(self, _position: int) -> None:
+        """Say that the log has grown; never blocks, never fails."""
+        self._here.set()
+        self._there.set()
+
+    async def wait(self) -> None:
+        """Return at the next ring, or after a second."""
+        try:
+            async with asyncio.timeout(POLL_SEC):
+                await self._here.wait()
+        except TimeoutError:
+            pass
+        self._here.clear()
+
+    async def run(self) -> None:
+        """Carry rings between processes until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send())
+            group.create_task(self._receive())
+
+    async def _send(self) -> None:
+        while True:
+            await self._there.wait()
+            self._there.clear()
+            await self._wire.publish(subjects.BELL, b"")
+            await asyncio.sleep(COALESCE_SEC)
+
+    async def _receive(self) -> None:
+        async with self._wire.subscribe(subjects.BELL) as rings:
+            async for _ in rings:
+                self._here.set()

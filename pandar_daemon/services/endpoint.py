@@ -1,0 +1,79 @@
+"""The one handler behind both doors: a message in, JSON out, or a `Refusal`."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from events import commands as do
+from pandar_daemon.domain.access import require_action
+from pandar_daemon.domain.refusals import Forbidden, Refusal, Unavailable
+from pandar_daemon.ports import Clock, Leases, Message
+from pandar_daemon.services.commands import Commands
+from pandar_daemon.services.dispatcher import Dispatcher
+from pandar_daemon.services.requests import Request, Requests
+from pandar_daemon.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Endpoint:
+    """Answers every command there is."""
+
+    def __init__(
+        self,
+        *,
+        requests: Requests,
+        commands: Commands,
+        dispatcher: Dispatcher,
+        leases: Leases,
+        clock: Clock,
+        metrics: Metrics,
+        lease_ttl_sec: float,
+    ) -> None:
+        """Hand requests to the service that knows them."""
+        self._requests = requests
+        self._commands = commands
+        self._dispatcher = dispatcher
+        self._leases = leases
+        self._clock = clock
+        self._metrics = metrics
+        self._ttl = lease_ttl_sec
+
+    async def handle(self, message: Message) -> bytes:
+        """Return the JSON answer to a message; raises the `Refusal` it deserves."""
+        began = self._clock.boottime()
+        action, outcome = "unknown", "error"
+        try:
+            request = await self._requests.read(message)
+            action = request.action
+            answer = await self._answer(request)
+            outcome = "ok"
+        except Refusal as refusal:
+            outcome = str(refusal.problem.status)
+            raise
+        finally:
+            self._metrics.command(action, outcome, self._clock.boottime() - began)
+        return msgspec.json.encode(answer)
+
+    async def _answer(self, request: Request) -> do.Accepted | do.Assignments | do.Renewed:
+        command = request.command
+        if request.action.startswith("run."):
+            self._may_run(request)
+        if isinstance(command, do.Claim):
+            return await self._dispatcher.claim(request, command)
+        if isinstance(command, do.Renew):
+            return await self._renew(request, command)
+        return await self._commands.execute(request)
+
+    def _may_run(self, request: Request) -> None:
+        require_action(request.principal, request.action, None, "runner")
+        if request.runner == "":
+            raise Forbidden("runner:run")
+
+    async def _renew(self, request: Request, renew: do.Renew) -> do.Renewed:
+        try:
+            states = await self._leases.renew(request.runner, renew.leases, self._ttl)
+        except (OSError, ConnectionError) as error:
+            raise Unavailable("the database is away") from error
+        return do.Renewed(ttl_sec=self._ttl, leases=states)

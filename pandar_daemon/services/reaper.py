@@ -1,0 +1,106 @@
+"""The reaper: what nobody ends by themselves. Expired leases and confirmations become commands.
+
+A lease is only held against a runner that could have renewed it: after this process started, the
+bus came back or a look at the database failed, everybody gets one full lease time of grace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import msgspec
+import structlog
+
+from events import commands as do
+from events import subjects
+from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.ports import Clock, Leadership, Lease, Leases, Wire, WorkQueue
+from pandar_daemon.services.asking import Asker
+
+log = structlog.get_logger(__name__)
+
+TICK_SEC = 1.0
+LEAD_SEC = 10.0
+RECOVERY_SEC = 24 * 3600.0
+"""How long a lost task waits for somebody to decide whether it runs again."""
+
+
+class Reaper:
+    """One of these is active at a time."""
+
+    def __init__(
+        self,
+        *,
+        leases: Leases,
+        queue: WorkQueue,
+        leadership: Leadership,
+        wire: Wire,
+        asker: Asker,
+        clock: Clock,
+        holder: str,
+        lease_ttl_sec: float,
+    ) -> None:
+        """Send commands through ``asker`` while ``holder`` leads."""
+        self._leases = leases
+        self._queue = queue
+        self._leadership = leadership
+        self._wire = wire
+        self._asker = asker
+        self._clock = clock
+        self._holder = holder
+        self._ttl = lease_ttl_sec
+        self._trouble_at = clock.boottime()
+
+    async def run(self) -> None:
+        """Reap until cancelled."""
+        while True:
+            try:
+                if await self._leadership.acquire("reaper", self._holder, LEAD_SEC):
+                    await self._tick()
+                else:
+                    self._trouble_at = self._clock.boottime()
+            except (Unavailable, ConnectionError, OSError) as error:
+                self._trouble_at = self._clock.boottime()
+                log.warning("reaper.waiting", reason=str(error))
+            await asyncio.sleep(TICK_SEC)
+
+    async def _tick(self) -> None:
+        leases = await self._leases.expired()
+        if self._fair():
+            for lease in leases:
+                await self._lose(lease)
+        for task_id, confirmation_id in await self._queue.expired_confirmations(limit=100):
+            await self._ask(
+                "task.expire",
+                task_id,
+                do.ExpireConfirmation(confirmation_id=confirmation_id),
+                f"expire-{confirmation_id}",
+            )
+
+    def _fair(self) -> bool:
+        up_since = self._wire.up_since
+        if up_since is None:
+            return False
+        return self._clock.boottime() - max(up_since, self._trouble_at) > self._ttl
+
+    async def _lose(self, lease: Lease) -> None:
+        log.warning("reaper.lease_expired", task=lease.task_id, runner=lease.runner_id)
+        command = do.LoseExecution(
+            execution_id=lease.execution_id,
+            epoch=lease.epoch,
+            begun=lease.begun,
+            confirmation_id=self._clock.new_id(),
+            expires_at=self._clock.now() + timedelta(seconds=RECOVERY_SEC),
+        )
+        await self._ask("task.lose", lease.task_id, command, str(self._clock.new_id()))
+
+    async def _ask(self, action: str, task_id: int, command: do.Command, command_id: str) -> None:
+        try:
+            await self._asker.ask(
+                subjects.command(action, None, task_id), msgspec.json.encode(command), command_id
+            )
+        except Unavailable:
+            raise
+        except Refusal as refusal:
+            log.info("reaper.refused", task=task_id, action=action, reason=str(refusal))

@@ -1,0 +1,149 @@
+"""A message from the bus becomes a request: authenticated, decoded, validated.
+
+The same for both doors. The NATS service carries a bearer token; the durable queue, whose messages
+lie on disk, carries a proof instead (see `pandar_daemon.domain.proof`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+from msgspec import Struct
+
+from events import commands as do
+from events.ids import ID_MAX, TOKEN
+from events.instant import Instant
+from events.subjects import ANY, QUEUE, RUN, BadSubject, parse_command
+from pandar_daemon.domain.access import Principal
+from pandar_daemon.domain.options import validate
+from pandar_daemon.domain.reading import decode
+from pandar_daemon.domain.refusals import Malformed, NotFound, Unauthenticated
+from pandar_daemon.ports import Clock, Message, Verifier
+from pandar_daemon.telemetry import valid_traceparent
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What somebody asks, complete and legal as far as that can be told without any state."""
+
+    action: str
+    target: int | None
+    project: int | None
+    runner: str
+    principal: Principal
+    command: do.Command
+    command_id: str
+    sha256: bytes
+    correlation_id: str | None
+    causation_id: str | None
+    traceparent: str | None
+    expected_version: int | None
+    body: bytes
+
+
+class Requests:
+    """Reads messages."""
+
+    def __init__(self, verifier: Verifier, clock: Clock, agents: frozenset[str]) -> None:
+        """Accept the agents named in ``agents``."""
+        self._verifier = verifier
+        self._clock = clock
+        self._agents = agents
+
+    async def read(self, message: Message) -> Request:
+        """Return the request in a message.
+
+        Raises `Malformed`, `Unauthenticated`, `NotFound` or `Invalid`, in this order of judgement.
+        """
+        action, project, target = _subject(message.subject)
+        command_id = self._command_id(message)
+        principal = await self._who(message, command_id)
+        kind = do.ACTIONS.get(action) or do.RUNNER_ACTIONS.get(action.removeprefix("run."))
+        if kind is None:
+            raise NotFound(f"command {action}")
+        command = decode(message.body, kind)
+        validate(command, self._agents, self._clock.now())
+        headers = message.headers
+        return Request(
+            action=action,
+            target=_number(target, action),
+            project=_number(project, "project"),
+            runner=target if action.startswith("run.") else "",
+            principal=principal,
+            command=command,
+            command_id=command_id,
+            sha256=_fingerprint(action, target, principal, command),
+            correlation_id=_token(headers.get("pandar-correlation-id")),
+            causation_id=_token(headers.get("pandar-causation-id")),
+            traceparent=valid_traceparent(headers.get("traceparent")),
+            expected_version=_version(headers.get("pandar-expected-version")),
+            body=message.body,
+        )
+
+    def _command_id(self, message: Message) -> str:
+        given = message.headers.get("pandar-command-id")
+        if given is None:
+            return str(self._clock.new_id())
+        if not TOKEN.fullmatch(given):
+            raise Malformed("Pandar-Command-Id: expected 1 to 64 of A-Z a-z 0-9 _ -")
+        return given
+
+    async def _who(self, message: Message, command_id: str) -> Principal:
+        if message.subject.startswith(f"{QUEUE}."):
+            proof = message.headers.get("pandar-proof")
+            if proof is None:
+                raise Unauthenticated("a queued command needs a Pandar-Proof header")
+            return await self._verifier.verify_proof(
+                proof,
+                subject=message.subject,
+                command_id=command_id,
+                body=message.body,
+                at=self._queued_at(message),
+            )
+        token = message.headers.get("pandar-token")
+        if token is None:
+            raise Unauthenticated("a command needs a Pandar-Token header")
+        return await self._verifier.verify(token)
+
+    def _queued_at(self, message: Message) -> Instant:
+        stamp = message.headers.get("pandar-queued-at")  # set by our queue, from the stream
+        return self._clock.now() if stamp is None else msgspec.convert(stamp, Instant)
+
+
+def _subject(subject: str) -> tuple[str, str, str]:
+    if subject.startswith(f"{RUN}."):
+        action, _, runner = subject[len(RUN) + 1 :].partition(".")
+        if not TOKEN.fullmatch(runner):
+            raise Malformed(f"subject: expected {RUN}.<action>.<runner>")
+        return f"run.{action}", ANY, runner
+    try:
+        action, project, target = parse_command(subject)
+    except BadSubject as error:
+        raise Malformed(f"subject: {error}") from None
+    return action, project, target
+
+
+def _number(token: str, what: str) -> int | None:
+    if token == ANY or what.startswith("run."):
+        return None
+    if not token.isascii() or not token.isdigit() or not 1 <= int(token) <= ID_MAX:
+        raise NotFound(f"{what.partition('.')[0]} {token}")
+    return int(token)
+
+
+def _version(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9:  # noqa: PLR2004 - fits an int4
+        raise Malformed("Pandar-Expected-Version: expected a whole number")
+    return int(text)
+
+
+def _token(text: str | None) -> str | None:
+    return text if text is not None and TOKEN.fullmatch(text) else None
+
+
+def _fingerprint(action: str, target: str, principal: Principal, command: do.Command) -> bytes:
+    body = msgspec.json.encode(command, order="sorted")
+    head = f"{action}\n{target}\n{principal.actor}\n"
+    return hashlib.sha256(head.encode() + body).digest()

@@ -1,0 +1,258 @@
+"""The runner: claims executions, keeps their leases, runs them; with a fresh identity each time.
+
+* It claims while it has a free slot. A claim that nobody answered is repeated as it was, under
+  its command id: the executions it may have been given are not lost.
+* It renews all leases in one request, four times in a lease's life. What a renewal buys is
+  counted from *before* it was sent, and only three quarters of the lease: when the daemon believes
+  it expired, the process tree has long been frozen by its guardian, whatever became of us.
+* Going down, it kills every tree and reports nothing: there is no command by which to hand an
+  execution back, so its lease expires, which is what happens when a runner is killed too. What
+  its output spools hold is published by its successor on the same data directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from events import subjects
+from events.commands import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
+from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.ports import Clock, Outputs, ProcessHost, Spools, Wire
+from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.execution import Execution, Means
+from pandar_daemon.services.pauses import pauses
+from pandar_daemon.services.publisher import publish
+
+log = structlog.get_logger(__name__)
+
+CLAIM_WAIT_SEC = 10.0
+IDLE_SEC = 0.25
+HEARTBEAT_SEC = 5.0
+RETRY_SEC = 0.5
+CLOSE_SEC = 10.0
+"""More than a tree's grace between SIGTERM and SIGKILL."""
+
+TRUST = 0.75
+"""The part of a lease we trust; the rest is for clocks, networks and the freezing itself."""
+
+
+class Presence(Struct, frozen=True, kw_only=True):
+    """What a heartbeat says."""
+
+    runner_id: str
+    slots: int
+    running: int
+    draining: bool
+
+
+class Runner:
+    """Runs up to ``slots`` executions at a time, in folders under ``data``."""
+
+    def __init__(
+        self,
+        *,
+        data: Path,
+        slots: int,
+        lease_ttl_sec: float,
+        host: ProcessHost,
+        spools: Spools,
+        outputs: Outputs,
+        wire: Wire,
+        asker: Asker,
+        clock: Clock,
+    ) -> None:
+        """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise."""
+        self.slots = slots
+        self.draining = False
+        self._ttl = lease_ttl_sec
+        self._wire = wire
+        self._means = Means(
+            runner_id=f"r-{clock.new_id().hex}",
+            data=data.absolute(),
+            host=host,
+            spools=spools,
+            outputs=outputs,
+            asker=asker,
+            clock=clock,
+        )
+        self._executions: dict[UUID, Execution] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._due = asyncio.Event()
+
+    @property
+    def runner_id(self) -> str:
+        """This incarnation's name, never used before."""
+        return self._means.runner_id
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return len(self._executions)
+
+    def drain(self) -> None:
+        """Claim no more; what runs goes on."""
+        self.draining = True
+
+    async def run(self) -> None:
+        """Run executions until cancelled, then kill what runs.
+
+        Raises ``OSError`` when another runner is using the data directory.
+        """
+        self._renew_identity()
+        swept = await self._means.host.sweep()
+        log.info("runner.up", runner=self.runner_id, slots=self.slots, swept=swept)
+        self._recover()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for service in (self._claim, self._renew, self._show_presence, self._obey):
+                    group.create_task(service(), name=f"runner:{service.__name__}")
+        finally:
+            await self._close()
+
+    def _renew_identity(self) -> None:
+        """Never claim twice under one name: the leases of before were given up."""
+        identity = f"r-{self._means.clock.new_id().hex}"
+        self._means = msgspec.structs.replace(self._means, runner_id=identity)
+
+    def _recover(self) -> None:
+        for spool in self._means.spools.recover():
+            log.info("spool.recovered", execution=str(spool.execution_id))
+            self._begin(publish(spool, self._means.outputs))
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(self._contain(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _contain(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except Exception:
+            # One execution's trouble must not end the others. Its tree is dead, its lease expires.
+            log.exception("execution.broke")
+
+    # --- claiming ---
+
+    async def _claim(self) -> None:
+        while True:
+            while self.draining or self.running >= self.slots:
+                await _wait(self._freed, IDLE_SEC)
+            claim = Claim(slots=self.slots - self.running, wait_sec=CLAIM_WAIT_SEC)
+            answer = await self._ask_for_work(claim)
+            self._ttl = answer.ttl_sec
+            for assignment in answer.items:
+                self._take(assignment)
+            if not answer.items:
+                await asyncio.sleep(IDLE_SEC)
+
+    async def _ask_for_work(self, claim: Claim) -> Assignments:
+        """Return the answer to one claim, however often it must be asked."""
+        command_id = str(self._means.clock.new_id())
+        body = msgspec.json.encode(claim)
+        for pause in pauses():
+            try:
+                answer = await self._ask("claim", body, command_id, claim.wait_sec + 5.0)
+                return msgspec.json.decode(answer, type=Assignments)
+            except Unavailable as error:
+                log.info("runner.waiting", reason=str(error), pause_sec=pause)
+            except Refusal as refusal:
+                log.warning("runner.refused", reason=str(refusal))
+                command_id = str(self._means.clock.new_id())  # that claim gave nothing
+            await asyncio.sleep(pause)
+        raise AssertionError("pauses are endless")
+
+    def _take(self, assignment: Assignment) -> None:
+        if assignment.execution_id not in self._executions:
+            execution = Execution(assignment, self._means)
+            self._executions[assignment.execution_id] = execution
+            self._begin(self._execute(execution))
+            self._due.set()
+
+    async def _execute(self, execution: Execution) -> None:
+        try:
+            await execution.run()
+        finally:
+            del self._executions[execution.held.execution_id]
+            self._freed.set()
+
+    # --- leases ---
+
+    async def _renew(self) -> None:
+        pause = RETRY_SEC
+        while True:
+            await _wait(self._due, pause)
+            held = list(self._executions.values())
+            try:
+                if held:
+                    await self._renew_once(held)
+                pause = self._ttl / 4
+            except Refusal as refusal:
+                log.warning("runner.unrenewed", leases=len(held), reason=str(refusal))
+                pause = min(RETRY_SEC, self._ttl / 4)
+
+    async def _renew_once(self, executions: list[Execution]) -> None:
+        sent_at = self._means.clock.boottime()
+        leases = Renew(leases=[execution.held for execution in executions])
+        command_id = str(self._means.clock.new_id())
+        body = msgspec.json.encode(leases)
+        answer = await self._ask("renew", body, command_id, self._ttl / 4)
+        renewed = msgspec.json.decode(answer, type=Renewed)
+        self._ttl = renewed.ttl_sec
+        until = sent_at + renewed.ttl_sec * TRUST
+        for execution in executions:
+            state = renewed.leases.get(execution.held.execution_id, LeaseState.LOST)
+            await execution.lease(state, until)
+
+    # --- being seen and told ---
+
+    async def _show_presence(self) -> None:
+        while True:
+            presence = Presence(
+                runner_id=self.runner_id,
+                slots=self.slots,
+                running=self.running,
+                draining=self.draining,
+            )
+            body = msgspec.json.encode(presence)
+            await self._wire.publish(subjects.heartbeat(self.runner_id), body)
+            await asyncio.sleep(HEARTBEAT_SEC)
+
+    async def _obey(self) -> None:
+        """Take hints. A cancellation only makes us ask: the answer to a renewal decides."""
+        async with self._wire.subscribe(subjects.control(self.runner_id, "*")) as hints:
+            async for hint in hints:
+                if hint.subject.endswith(".drain"):
+                    log.info("runner.draining", runner=self.runner_id)
+                    self.drain()
+                self._due.set()
+
+    async def _ask(self, action: str, body: bytes, command_id: str, timeout_sec: float) -> bytes:
+        subject = subjects.run(action, self.runner_id)
+        return await self._means.asker.ask(subject, body, command_id, timeout_sec=timeout_sec)
+
+    async def _close(self) -> None:
+        for execution in list(self._executions.values()):
+            await execution.abandon()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SEC)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        log.info("runner.down", runner=self.runner_id)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set, clearing it, or after so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()

@@ -1,0 +1,52 @@
+"""The scheduler: when a task's time has come, it is started. Time becomes commands."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from events import subjects
+from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.ports import Leadership, WorkQueue
+from pandar_daemon.services.asking import Asker
+
+log = structlog.get_logger(__name__)
+
+TICK_SEC = 1.0
+LEAD_SEC = 10.0
+
+
+class Scheduler:
+    """One of these is active at a time; a second would find every start already asked for."""
+
+    def __init__(
+        self, *, queue: WorkQueue, leadership: Leadership, asker: Asker, holder: str
+    ) -> None:
+        """Send starts through ``asker`` while ``holder`` leads."""
+        self._queue = queue
+        self._leadership = leadership
+        self._asker = asker
+        self._holder = holder
+
+    async def run(self) -> None:
+        """Start what is due until cancelled."""
+        while True:
+            try:
+                if await self._leadership.acquire("scheduler", self._holder, LEAD_SEC):
+                    await self._tick()
+            except (Unavailable, ConnectionError, OSError) as error:
+                log.warning("scheduler.waiting", reason=str(error))
+            await asyncio.sleep(TICK_SEC)
+
+    async def _tick(self) -> None:
+        for task_id, due_at in await self._queue.due(limit=100):
+            command_id = f"due-{task_id}-{int(due_at.timestamp() * 1000)}"
+            try:
+                await self._asker.ask(
+                    subjects.command("task.start", None, task_id), b"{}", command_id
+                )
+            except Unavailable:
+                raise
+            except Refusal as refusal:
+                log.info("scheduler.refused", task=task_id, reason=str(refusal))

@@ -1,0 +1,73 @@
+"""The end of the log, kept in memory once for all readers of a process.
+
+One task reads the log on; any number of readers are cursors into what it keeps. So a reader costs
+a number, not a queue, and a slow one holds nobody up: what has left the memory it reads from the
+log itself::
+
+    log: 1 ………………………………… │ first ……… last │
+                reader at 40 ─▶ from the store   └ reader at `last` waits
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Final
+
+from events.envelope import Recorded
+from pandar_daemon.ports import EventStore
+from pandar_daemon.services.feed import Feed
+
+KEPT: Final = 2_048
+"""Events kept in memory, at least; twice as many at most."""
+
+_BATCH: Final = 256
+
+
+class Tail:
+    """Serves the newest events from memory and older ones from the log."""
+
+    def __init__(self, feed: Feed, store: EventStore, *, kept: int = KEPT) -> None:
+        self._feed = feed
+        self._store = store
+        self._kept = kept
+        self._events: list[Recorded] = []
+        self._last = 0
+        self._grown = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read the log on, until cancelled; started again it goes on where it was.
+
+        Raises what the store raises.
+        """
+        if not self._last:
+            self._last = (await self._store.head()).position
+        async with aclosing(self._feed.batches(self._last, _BATCH)) as batches:
+            async for batch in batches:
+                self._grow(batch)
+
+    def _grow(self, batch: list[Recorded]) -> None:
+        self._events.extend(batch)
+        if len(self._events) > 2 * self._kept:
+            del self._events[: -self._kept]
+        self._last = batch[-1].position
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+
+    async def after(self, position: int, limit: int) -> list[Recorded]:
+        """Return at most ``limit`` events after a position, dense and in order; perhaps none.
+
+        Raises what the store raises when it has to be asked.
+        """
+        if position >= self._last:
+            return []
+        first = self._last - len(self._events) + 1
+        if position + 1 < first:
+            return await self._store.read_all(after=position, limit=limit)
+        begin = position + 1 - first
+        return self._events[begin : begin + limit]
+
+    async def wait(self, position: int) -> None:
+        """Return once there are events after a position."""
+        while self._last <= position:
+            await self._grown.wait()

@@ -1,0 +1,191 @@
+"""`pandar verify`: are the promises kept? Log dense, stream equal to log, read models its fold.
+
+Only reads. While the daemon works the bus and the read models may be a moment behind; they are
+given `PATIENCE_SEC` to catch up, and compared up to the position they are at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from msgspec import Struct
+
+from events import codec
+from events.envelope import Recorded
+from events.ids import category_of, id_of
+from pandar_daemon.domain.refusals import Unavailable
+from pandar_daemon.domain.task_state import Task, evolve, initial
+from pandar_daemon.ports import BusAudit, EventStore, LogAudit, ServedRows, Views
+from pandar_daemon.services.claims import keys_of
+from projections.base import ReadModel, fold
+from projections.compare import differences
+from projections.models import MODELS
+
+BATCH = 1_000
+PATIENCE_SEC = 10.0
+SHOWN = 20
+
+Progress = Callable[[str, int, int], None]
+"""Told what is looked at, how far it is and how far there is to go."""
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One question; ``ok`` is ``None`` when it could not be answered."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    hint: str = ""
+
+
+class VerifyReport(Struct, frozen=True, kw_only=True):
+    """All answers."""
+
+    checks: list[Check]
+
+
+class Verification:
+    """Compares everything with the log."""
+
+    def __init__(
+        self,
+        *,
+        store: EventStore,
+        audit: LogAudit,
+        bus: BusAudit,
+        views: Views,
+        served: ServedRows,
+        progress: Progress,
+    ) -> None:
+        """Report to ``progress``."""
+        self._store = store
+        self._audit = audit
+        self._bus = bus
+        self._views = views
+        self._served = served
+        self._progress = progress
+
+    async def run(self) -> VerifyReport:
+        """Return the answer to every question; raises ``ConnectionError`` without the log."""
+        checks = [await self._log(), await self._stream(), await self._claims()]
+        checks += [await self._model(model) for model in MODELS.values()]
+        return VerifyReport(checks=checks)
+
+    async def _log(self) -> Check:
+        head = await self._store.head()
+        self._progress("log", 0, head.position)
+        faults = await self._audit.faults()
+        self._progress("log", head.position, head.position)
+        return _check("log", faults, f"{head.position} events, dense, versions contiguous")
+
+    async def _stream(self) -> Check:
+        try:
+            return await self._compare_stream()
+        except Unavailable as error:
+            return Check(name="bus", ok=None, detail=str(error), hint="is NATS up?")
+
+    async def _compare_stream(self) -> Check:
+        head = await self._store.head()
+        position, faults = 0, list[str]()
+        async for batch in self._history(head.position):
+            stored = await self._stored(head.epoch, position, batch[-1].position)
+            faults += _unlike(batch, stored)
+            position = batch[-1].position
+            self._progress("bus", position, head.position)
+            if len(faults) > SHOWN:
+                break
+        ahead = await self._bus.stored(head.epoch, after=head.position, limit=1)
+        beyond = (await self._store.head()).position
+        faults += [
+            f"the stream has {e.position}, the log has not" for e in ahead if e.position > beyond
+        ]
+        return _check("bus", faults, f"{head.position} events, sequence = position")
+
+    async def _stored(self, epoch: int, after: int, up_to: int) -> list[Recorded]:
+        """Return what the stream has of these positions, waiting for a relay that is behind."""
+        stored: list[Recorded] = []
+        deadline = asyncio.get_running_loop().time() + PATIENCE_SEC
+        while True:
+            last = stored[-1].position if stored else after
+            stored += await self._bus.stored(epoch, after=last, limit=up_to - last)
+            done = bool(stored) and stored[-1].position >= up_to
+            if done or asyncio.get_running_loop().time() > deadline:
+                return [each for each in stored if each.position <= up_to]
+            await asyncio.sleep(0.1)
+
+    async def _history(self, up_to: int) -> AsyncIterator[list[Recorded]]:
+        position = 0
+        while position < up_to:
+            batch = await self._store.read_all(after=position, limit=min(BATCH, up_to - position))
+            if not batch:
+                return
+            position = batch[-1].position
+            yield batch
+
+    async def _claims(self) -> Check:
+        """Leases and reserved keys are those of the live executions, at one moment."""
+        for _ in range(5):
+            before = (await self._store.head()).position
+            leases, keys = await self._audit.held()
+            if (await self._store.head()).position == before:
+                break
+        tasks = await self._tasks(before)
+        live = {t.task_id: t.execution.execution_id for t in tasks if t.execution is not None}
+        wanted = {key for task in tasks for key in keys_of(task)}
+        faults = [f"task {n}: lease and log disagree" for n in live.items() ^ leases.items()]
+        faults += [f"{key.scope} {key.key}: held and log disagree" for key in wanted ^ keys]
+        return _check("leases", faults, f"{len(leases)} leases, {len(keys)} keys")
+
+    async def _tasks(self, up_to: int) -> list[Task]:
+        tasks: dict[str, Task] = {}
+        async for batch in self._history(up_to):
+            for each in batch:
+                if category_of(each.stream) == "task" and (event := codec.decode(each)):
+                    task = tasks.get(each.stream) or initial(int(id_of(each.stream)))
+                    tasks[each.stream] = evolve(task, event)
+            self._progress("leases", batch[-1].position, up_to)
+        return list(tasks.values())
+
+    async def _model(self, model: ReadModel) -> Check:
+        parked = [
+            stream
+            for at in await self._views.checkpoints()
+            if at.live and at.model == model.name
+            for stream in at.parked
+        ]
+        position, tables = await self._served.rows(model)
+        history = [each async for batch in self._history(position) for each in batch]
+        self._progress(model.name, position, position)
+        faults = [f"{stream} is parked" for stream in parked]
+        for difference in differences(fold(model, history), tables):
+            faults.append(difference)
+            if len(faults) > SHOWN:
+                break
+        count = sum(map(len, tables.values()))
+        return _check(model.name, faults, f"{count} rows are the fold of {position} events")
+
+
+def _unlike(batch: list[Recorded], stored: list[Recorded]) -> list[str]:
+    found = {each.position: each for each in stored}
+    return [
+        f"position {each.position}: "
+        + ("not on the bus" if each.position not in found else "differs on the bus")
+        for each in batch
+        if not _same(each, found.get(each.position))
+    ]
+
+
+def _same(wanted: Recorded, found: Recorded | None) -> bool:
+    return found is not None and (wanted.event_id, wanted.type, bytes(wanted.data)) == (
+        found.event_id,
+        found.type,
+        bytes(found.data),
+    )
+
+
+def _check(name: str, faults: list[str], fine: str) -> Check:
+    if not faults:
+        return Check(name=name, ok=True, detail=fine)
+    more = f" (and more than {SHOWN - 1} others)" if len(faults) > SHOWN else ""
+    return Check(name=name, ok=False, detail="; ".join(faults[:SHOWN]) + more)

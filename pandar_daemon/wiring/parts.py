@@ -1,0 +1,133 @@
+"""What roles are made of: one of each per process, shared by the roles it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pandar_daemon.adapters.clock import SystemClock
+from pandar_daemon.adapters.embedded.data import DataDirectory
+from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.live import NatsLive
+from pandar_daemon.adapters.nats.sender import NatsSender
+from pandar_daemon.adapters.nats.wire import NatsWire
+from pandar_daemon.adapters.postgres.event_store import PgEventStore
+from pandar_daemon.adapters.postgres.leases import PgLeadership
+from pandar_daemon.adapters.postgres.pool import Database, pool
+from pandar_daemon.adapters.tokens import Tokens
+from pandar_daemon.config import ConfigError, Settings
+from pandar_daemon.ports import Clock
+from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.bell import Bell
+from pandar_daemon.services.feed import Feed
+from pandar_daemon.telemetry import Metrics
+from pandar_daemon.wiring.places import Place
+
+TOKEN_SEC = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Connections, and the services every role may need."""
+
+    settings: Settings
+    clock: Clock
+    metrics: Metrics
+    tokens: Tokens
+    database: Database
+    connection: NatsConnection
+    wire: NatsWire
+    sender: NatsSender
+    live: NatsLive
+    bell: Bell
+    store: PgEventStore
+    feed: Feed
+    leadership: PgLeadership
+    holder: str
+
+    def asker(self, user: str, role: str) -> Asker:
+        """Return an asker that speaks as one of Pandar's own services, or as its owner."""
+        return Asker(self.sender, own_token(self.tokens, self.clock, user, role))
+
+
+@asynccontextmanager
+async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Parts]:
+    """Yield the parts of one process, connected as far as the servers are up; end them after."""
+    clock = SystemClock()
+    connection = NatsConnection(place.nats_url, clock, name)
+    keeping = asyncio.create_task(connection.run(), name="bus")
+    wire, live = NatsWire(connection), NatsLive(connection)
+    bell = Bell(wire)
+    try:
+        async with pool(place.database_url) as database:
+            store = PgEventStore(place.database_url, database, clock, committed=bell.ring)
+            yield Parts(
+                settings=settings,
+                clock=clock,
+                metrics=Metrics(),
+                tokens=tokens(settings, clock),
+                database=database,
+                connection=connection,
+                wire=wire,
+                sender=NatsSender(connection),
+                live=live,
+                bell=bell,
+                store=store,
+                feed=Feed(live, store),
+                leadership=PgLeadership(database),
+                holder=f"{name}-{clock.new_id().hex}",
+            )
+    finally:
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+
+
+def tokens(settings: Settings, clock: Clock) -> Tokens:
+    """Return what mints and verifies tokens; the secret is made at the first start (0600).
+
+    Raises `ConfigError` for a secret file or JWKS that cannot be used.
+    """
+    try:
+        return Tokens(
+            secret=_secret(settings),
+            clock=clock,
+            jwks=settings.jwt_jwks,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _secret(settings: Settings) -> bytes:
+    if settings.jwt_secret_file is None:
+        return DataDirectory(settings.data).secret("jwt.secret").encode()
+    try:
+        return Path(settings.jwt_secret_file).read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(
+            f"PANDAR_JWT_SECRET_FILE={settings.jwt_secret_file}: {error.strerror}"
+        ) from error
+
+
+def mint_token(settings: Settings, user: str, roles: Collection[str], ttl_sec: float) -> str:
+    """Return a token of this installation; raises ``ValueError`` for an unknown role."""
+    return tokens(settings, SystemClock()).mint(user, roles, ttl_sec)
+
+
+def own_token(tokens: Tokens, clock: Clock, user: str, role: str) -> Callable[[], str]:
+    """Return a source of valid tokens for one of our own services, minted anew every half hour."""
+    minted = ""
+    minted_at = float("-inf")
+
+    def token() -> str:
+        nonlocal minted, minted_at
+        if clock.boottime() - minted_at > TOKEN_SEC / 2:
+            minted, minted_at = tokens.mint(user, [role], TOKEN_SEC), clock.boottime()
+        return minted
+
+    return token

@@ -1,0 +1,83 @@
+"""Where Postgres and NATS are: given by URL, running here already, or to be started."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from pandar_daemon.adapters.embedded.data import DataDirectory
+from pandar_daemon.adapters.embedded.errors import CannotStart
+from pandar_daemon.adapters.embedded.servers import Servers
+from pandar_daemon.config import ConfigError, Settings
+
+RUNNING = "running.json"
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """The two servers' URLs, passwords included: never to be logged."""
+
+    database_url: str
+    nats_url: str
+
+
+def given(settings: Settings) -> Place:
+    """Return the place the settings name.
+
+    Raises `ConfigError` when they do not name both servers.
+    """
+    if settings.database_url and settings.nats_url:
+        return Place(database_url=settings.database_url, nats_url=settings.nats_url)
+    running = _running(settings)
+    if running is not None:
+        return running
+    raise ConfigError(
+        "set PANDAR_DATABASE_URL and PANDAR_NATS_URL, or start `pandar up` on this data directory"
+    )
+
+
+def announce(settings: Settings, place: Place) -> None:
+    """Tell other commands on this machine where the servers of a running `pandar up` are."""
+    DataDirectory(settings.data).write(RUNNING, msgspec.json.encode(place).decode())
+
+
+def withdraw(settings: Settings) -> None:
+    """Take the announcement back."""
+    (settings.data / RUNNING).unlink(missing_ok=True)
+
+
+def is_embedded_running(data: Path) -> bool:
+    """Tell whether a Pandar holds this data directory now."""
+    if not data.is_dir():
+        return False
+    try:
+        DataDirectory(data).check_unowned()
+    except CannotStart:
+        return True
+    return False
+
+
+def _running(settings: Settings) -> Place | None:
+    if not is_embedded_running(settings.data):
+        return None
+    try:
+        found = msgspec.json.decode((settings.data / RUNNING).read_bytes(), type=Place)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        raise ConfigError(f"Pandar on {settings.data} is still starting: try again") from None
+    return Place(
+        database_url=settings.database_url or found.database_url,
+        nats_url=settings.nats_url or found.nats_url,
+    )
+
+
+@asynccontextmanager
+async def somewhere(settings: Settings) -> AsyncIterator[Place]:
+    """Yield the servers given or running; else start our own for as long as this lasts."""
+    if (settings.database_url and settings.nats_url) or is_embedded_running(settings.data):
+        yield given(settings)
+        return
+    async with Servers(settings) as servers:
+        yield Place(database_url=servers.database_url, nats_url=servers.nats_url)

@@ -1,0 +1,190 @@
+"""The roles of a daemon, each a list of named services in the order in which they are stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import Final
+
+from pandar_daemon.adapters.http.app import serving
+from pandar_daemon.adapters.http.deps import Deps
+from pandar_daemon.adapters.nats.events import NatsEventStream
+from pandar_daemon.adapters.nats.outputs import NatsOutputs
+from pandar_daemon.adapters.nats.queue import QueueDoor
+from pandar_daemon.adapters.nats.service import ServiceDoor
+from pandar_daemon.adapters.postgres.leases import PgLeases, PgNumbers, PgRejections
+from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
+from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
+from pandar_daemon.adapters.postgres.views import PgViews
+from pandar_daemon.adapters.postgres.work_queue import PgWorkQueue
+from pandar_daemon.adapters.process.host import Host
+from pandar_daemon.adapters.process.spool import FileSpools
+from pandar_daemon.ports import Handler
+from pandar_daemon.services.arrivals import Arrivals
+from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.commands import Commands
+from pandar_daemon.services.dispatcher import Dispatcher
+from pandar_daemon.services.endpoint import Endpoint
+from pandar_daemon.services.lifecycle import Run
+from pandar_daemon.services.projector import Projector
+from pandar_daemon.services.reaper import Reaper
+from pandar_daemon.services.relay import Relay
+from pandar_daemon.services.requests import Requests
+from pandar_daemon.services.runner import Runner
+from pandar_daemon.services.scheduler import Scheduler
+from pandar_daemon.services.signals import Signals
+from pandar_daemon.services.streams import Streams
+from pandar_daemon.services.tail import Tail
+from pandar_daemon.wiring.parts import Parts
+
+ROLES: Final = ("api", "runner", "scheduler", "reaper", "commands", "projector", "relay")
+"""Every role, in the order in which they are stopped: who asks before who answers."""
+
+Service = tuple[str, Run]
+
+
+def services(parts: Parts, roles: Collection[str], ready: Callable[[], None]) -> list[Service]:
+    """Return the services of these roles; ``ready`` is called when their doors are open."""
+    makers = {
+        "api": lambda: _api(parts, ready),
+        "runner": lambda: _runner(parts),
+        "scheduler": lambda: _scheduler(parts),
+        "reaper": lambda: _reaper(parts),
+        "commands": lambda: _commands(parts, ready),
+        "projector": lambda: _projector(parts),
+        "relay": lambda: _relay(parts),
+    }
+    made = [service for role in ROLES if role in roles for service in makers[role]()]
+    return [*made, ("bell", parts.bell.run)]
+
+
+def doors(roles: Collection[str]) -> int:
+    """Return how often ``ready`` will be called: once by each door of these roles."""
+    return ("api" in roles) + 2 * ("commands" in roles)
+
+
+def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
+    tail = Tail(parts.feed, parts.store)
+    stream = NatsEventStream(parts.connection, replicas=parts.settings.nats_replicas)
+    deps = Deps(
+        clock=parts.clock,
+        sender=parts.sender,
+        store=parts.store,
+        tasks=PgTaskReads(parts.database, parts.clock),
+        projects=PgProjectReads(parts.database),
+        outputs=NatsOutputs(parts.connection, replicas=parts.settings.nats_replicas),
+        wire=parts.wire,
+        tail=tail,
+        verifier=parts.tokens,
+        agents=parts.settings.agents,
+        bus_position=stream.position,
+    )
+
+    async def serve() -> None:
+        async with serving(deps, parts.settings.host, parts.settings.http_port):
+            ready()
+            await asyncio.get_running_loop().create_future()
+
+    return [("http", serve), ("tail", tail.run)]
+
+
+def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
+    settings = parts.settings
+    streams = Streams(parts.store, parts.clock)
+    dispatcher = Dispatcher(
+        store=parts.store,
+        streams=streams,
+        queue=PgWorkQueue(parts.database, parts.clock),
+        clock=parts.clock,
+        lease_ttl_sec=settings.lease_ttl_sec,
+    )
+    endpoint = Endpoint(
+        requests=Requests(parts.tokens, parts.clock, settings.agents),
+        commands=Commands(
+            store=parts.store,
+            streams=streams,
+            numbers=PgNumbers(parts.database),
+            rejections=PgRejections(parts.database),
+            signals=Signals(parts.wire),
+            clock=parts.clock,
+            lease_ttl_sec=settings.lease_ttl_sec,
+        ),
+        dispatcher=dispatcher,
+        leases=PgLeases(parts.database),
+        clock=parts.clock,
+        metrics=parts.metrics,
+        lease_ttl_sec=settings.lease_ttl_sec,
+    )
+    arrivals = Arrivals(parts.live, PgProjectReads(parts.database), dispatcher)
+    queue = QueueDoor(parts.connection, parts.clock, replicas=settings.nats_replicas)
+    return [
+        ("service", lambda: ServiceDoor(parts.connection).serve(endpoint.handle, ready)),
+        ("queue", lambda: _serve_queue(queue, endpoint.handle, ready)),
+        ("arrivals", arrivals.run),
+        ("streams", lambda: streams.follow(parts.live)),
+        ("log", parts.store.run),
+    ]
+
+
+async def _serve_queue(queue: QueueDoor, handler: Handler, ready: Callable[[], None]) -> None:
+    await queue.serve(handler, ready)
+
+
+def _projector(parts: Parts) -> list[Service]:
+    projector = Projector(parts.store, parts.feed, PgViews(parts.database))
+    return [("projector", projector.run)]
+
+
+def _relay(parts: Parts) -> list[Service]:
+    relay = Relay(
+        store=parts.store,
+        stream=NatsEventStream(parts.connection, replicas=parts.settings.nats_replicas),
+        leadership=parts.leadership,
+        bell=parts.bell,
+        clock=parts.clock,
+        metrics=parts.metrics,
+        holder=parts.holder,
+    )
+    return [("relay", relay.run)]
+
+
+def _reaper(parts: Parts) -> list[Service]:
+    reaper = Reaper(
+        leases=PgLeases(parts.database),
+        queue=PgWorkQueue(parts.database, parts.clock),
+        leadership=parts.leadership,
+        wire=parts.wire,
+        asker=parts.asker("reaper", "system"),
+        clock=parts.clock,
+        holder=parts.holder,
+        lease_ttl_sec=parts.settings.lease_ttl_sec,
+    )
+    return [("reaper", reaper.run)]
+
+
+def _scheduler(parts: Parts) -> list[Service]:
+    scheduler = Scheduler(
+        queue=PgWorkQueue(parts.database, parts.clock),
+        leadership=parts.leadership,
+        asker=parts.asker("scheduler", "system"),
+        holder=parts.holder,
+    )
+    return [("scheduler", scheduler.run)]
+
+
+def _runner(parts: Parts) -> list[Service]:
+    settings = parts.settings
+    given = settings.runner_token
+    asker = Asker(parts.sender, lambda: given) if given else parts.asker("local", "runner")
+    runner = Runner(
+        data=settings.data,
+        slots=settings.slots,
+        lease_ttl_sec=settings.lease_ttl_sec,
+        host=Host(settings.data),
+        spools=FileSpools(settings.data / "spool"),
+        outputs=NatsOutputs(parts.connection, replicas=settings.nats_replicas),
+        wire=parts.wire,
+        asker=asker,
+        clock=parts.clock,
+    )
+    return [("runner", runner.run)]

@@ -1,0 +1,18 @@
+"""The read models of this release, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from projections.base import ReadModel
+from projections.executions import EXECUTIONS
+from projections.outputs import OUTPUTS
+from projections.projects import PROJECTS
+from projections.stats import STATS
+from projections.tasks import TASKS
+from projections.timeline import TIMELINE
+
+MODELS: Final[Mapping[str, ReadModel]] = {
+    model.name: model for model in (TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS)
+}

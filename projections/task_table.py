@@ -1,0 +1,79 @@
+"""The table of tasks: what the API shows, and what picking and searching need besides."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from events.task import Priority
+from projections.base import Table
+
+RANK: Final = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2, Priority.URGENT: 3}
+"""Priorities as numbers, the most urgent greatest."""
+
+FIELDS: Final = (
+    ("id", "bigint"),
+    ("project_id", "bigint"),
+    ("name", "text"),
+    ("description", "text"),
+    ("command", "text"),
+    ("priority", "text"),
+    ("status", "text"),
+    ("status_reason", "text"),
+    ("progress", "integer"),
+    ("output", "text"),
+    ("error", "text"),
+    ("exit_code", "bigint"),
+    ("duration", "double precision"),
+    ("metadata", "json"),
+    ("created_by", "text"),
+    ("created_at", "timestamptz"),
+    ("updated_at", "timestamptz"),
+    ("started_at", "timestamptz"),
+    ("completed_at", "timestamptz"),
+    ("scheduled_at", "timestamptz"),
+    ("attempt", "integer"),
+    ("execution_id", "uuid"),
+    ("runner_id", "text"),
+    ("confirmation_id", "uuid"),
+    ("version", "bigint"),
+    ("position", "bigint"),
+)
+"""The fields of the API's task, in its order."""
+
+_INTERNAL: Final = (
+    ("priority_rank", "integer"),
+    ("concurrency_key", "text"),
+    ("queued_at", "timestamptz"),
+    ("not_before", "timestamptz"),
+    ("confirmation_expires_at", "timestamptz"),
+    ("deleted", "boolean"),
+)
+
+SEARCHED: Final = (
+    "(coalesce(name, '') || ' ' || coalesce(description, '') || ' ' || coalesce(command, '')"
+    " || ' ' || coalesce(output, ''))"
+)
+"""The SQL expression searches go through; its indexes serve only this very text."""
+
+TABLE: Final = Table(
+    name="tasks",
+    columns=FIELDS + _INTERNAL,
+    key=("id",),
+    indexes=(
+        "(created_at, id) WHERE NOT deleted",
+        "(project_id, created_at, id) WHERE NOT deleted",
+        "(updated_at, id) WHERE NOT deleted",
+        "(priority_rank, id) WHERE NOT deleted",
+        "(status, id) WHERE NOT deleted",
+        "(name, id) WHERE NOT deleted",
+        (
+            "(priority_rank DESC, queued_at, id)"
+            " WHERE status = 'pending' AND status_reason IN ('queued', 'retry_at') AND NOT deleted"
+        ),
+        "(scheduled_at) WHERE status = 'pending' AND status_reason IS NULL AND NOT deleted",
+        "(confirmation_expires_at) WHERE status = 'waiting_confirmation' AND NOT deleted",
+        f"USING gin (to_tsvector('simple', {SEARCHED}))",
+        f"USING gin ({SEARCHED} gin_trgm_ops)",
+        "USING gin (name gin_trgm_ops)",
+    ),
+)

@@ -1,0 +1,56 @@
+"""Servers and time for all tests. Each pytest-xdist worker has servers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.support.clock import ManualClock
+from tests.support.servers import TestServers
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for the servers, so that `make test-fast` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "servers" in item.fixturenames:
+            item.add_marker("servers")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[TestServers]:
+    """Return running Postgres and NATS servers, and the means to kill them."""
+    running = TestServers()
+    running.open()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+async def database_url(servers: TestServers) -> AsyncIterator[str]:
+    """Return the administrator's URL of a fresh, migrated database, dropped after the test."""
+    url = await servers.create_database()
+    yield url
+    await servers.drop_database(url)
+
+
+@pytest.fixture
+async def empty_database_url(servers: TestServers) -> AsyncIterator[str]:
+    """Return the administrator's URL of a fresh database without any table."""
+    url = await servers.create_database(migrated=False)
+    yield url
+    await servers.drop_database(url)
+
+
+@pytest.fixture
+async def nats_url(servers: TestServers) -> AsyncIterator[str]:
+    """Return the URL of a NATS without streams; what the test makes there is deleted after it."""
+    await servers.start_nats()
+    yield servers.nats_url
+    await servers.delete_streams()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Return a clock that stands still until told otherwise."""
+    return ManualClock()

@@ -1,0 +1,208 @@
+"""The log on the bus: every event once, in order, its sequence its position."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from events import subjects
+from events.envelope import Recorded
+from pandar_daemon.adapters.nats import cloudevents
+from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.events import NatsEventStream
+from pandar_daemon.adapters.nats.jetstream import JetStream
+from pandar_daemon.adapters.nats.live import NatsLive
+from pandar_daemon.domain.refusals import Unavailable
+from pandar_daemon.ports import StreamBehind
+from tests.support.bus import PATIENCE_SEC, connected, nats_process, recorded, renewal, send_raw
+
+pytestmark = pytest.mark.servers
+
+
+async def stored(connection: NatsConnection, epoch: int) -> list[Recorded]:
+    """Return all events of an epoch's stream, checking that sequence is position."""
+    found: list[Recorded] = []
+    while True:
+        batch = await JetStream(connection).direct(
+            subjects.events_stream(epoch), f"{subjects.EVENTS}.>", seq=len(found) + 1, batch=500
+        )
+        for msg in batch:
+            assert msg.headers is not None
+            event = cloudevents.decode(msg.headers, msg.data)
+            assert msg.headers["Nats-Sequence"] == str(event.position)
+            assert msg.headers["Nats-Subject"] == subjects.event(event)
+            found.append(event)
+        if len(batch) < 500:
+            return found
+
+
+def events(first: int, last: int) -> list[Recorded]:
+    """Return the events of these positions."""
+    return [recorded(position) for position in range(first, last + 1)]
+
+
+async def test_what_is_published_is_stored_whole_and_in_order(nats_url: str) -> None:
+    """A thousand events in one batch: equal to what the log holds, and told live as well."""
+    async with connected(nats_url) as connection:
+        stream = NatsEventStream(connection)
+        assert await stream.open(1) == 0
+        async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
+            assert await stream.publish(events(1, 1000)) == 1000
+            assert [await anext(live) for _ in range(1000)] == events(1, 1000)
+        assert await stored(connection, 1) == events(1, 1000)
+        assert await stream.open(1) == 1000
+
+
+async def test_a_second_stale_relay_is_refused(nats_url: str) -> None:
+    """Old positions, skipped ones and ones already there in another guise all find the fence."""
+    async with connected(nats_url) as one, connected(nats_url) as two:
+        stream, stale = NatsEventStream(one), NatsEventStream(two)
+        await stream.open(1)
+        await stale.open(1)
+        await stream.publish(events(1, 10))
+        for batch in (events(5, 8), events(1, 3), events(12, 14), [recorded(10, task=7)]):
+            with pytest.raises(StreamBehind):
+                await stale.publish(batch)
+        assert await stored(one, 1) == events(1, 10)
+        assert await stale.open(1) == 10
+        assert await stale.publish(events(11, 12)) == 12
+
+
+async def test_repeating_an_ambiguous_batch_stores_nothing_twice(nats_url: str) -> None:
+    """After a publish whose end is unknown, opening tells where to go on."""
+    async with connected(nats_url) as connection:
+        stream = NatsEventStream(connection)
+        await stream.open(1)
+        publishing = asyncio.create_task(stream.publish(events(1, 2000)))
+        async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
+            await anext(live)
+            publishing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await publishing
+            await connection.echo(timeout_sec=PATIENCE_SEC)
+            last = await stream.open(1)
+            assert 0 < last <= 2000
+            with pytest.raises(StreamBehind):
+                await stream.publish(events(last, last))
+            await stream.publish(events(last + 1, 2000))
+        assert await stored(connection, 1) == events(1, 2000)
+
+
+async def test_a_new_epoch_begins_at_one_and_the_old_one_keeps_its_events(nats_url: str) -> None:
+    """A restored log goes on in a stream of its own; a relay of the old epoch is refused."""
+    async with connected(nats_url) as connection:
+        old, new = NatsEventStream(connection), NatsEventStream(connection)
+        await old.open(1)
+        await old.publish(events(1, 5))
+        assert await new.open(2) == 0
+        assert await new.publish(events(1, 3)) == 3
+        with pytest.raises(Unavailable):
+            await old.publish(events(6, 6))
+        with pytest.raises(Unavailable, match="epoch 2"):
+            await old.open(1)
+        assert await stored(connection, 1) == events(1, 5)
+        assert await stored(connection, 2) == events(1, 3)
+
+
+async def test_a_lost_stream_is_rebuilt_from_the_log(nats_url: str) -> None:
+    """The stream gone, opening says 0 and takes everything again."""
+    async with connected(nats_url) as connection:
+        stream = NatsEventStream(connection)
+        await stream.open(1)
+        await stream.publish(events(1, 20))
+        await JetStream(connection).api(f"STREAM.DELETE.{subjects.events_stream(1)}", {})
+        with pytest.raises(Unavailable):
+            await stream.publish(events(21, 22))
+        assert await stream.open(1) == 0
+        assert await stream.publish(events(1, 22)) == 22
+        assert await stored(connection, 1) == events(1, 22)
+
+
+async def test_a_changed_configuration_is_set_right(nats_url: str) -> None:
+    """What an administrator changed by hand is as we want it after the next start."""
+    async with connected(nats_url) as connection:
+        stream, js = NatsEventStream(connection), JetStream(connection)
+        await js.api(
+            "STREAM.CREATE.PANDAR_EVENTS_1",
+            {"name": "PANDAR_EVENTS_1", "subjects": ["pandar.v1.evt.>"], "max_age": 10**12},
+        )
+        assert await stream.open(1) == 0
+        await stream.publish(events(1, 3))
+        async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
+            await stream.publish(events(4, 4))
+            assert await anext(live) == recorded(4)
+
+
+async def test_events_cannot_be_deleted_or_purged(nats_url: str) -> None:
+    """Nobody takes an event out of the middle, by accident or otherwise."""
+    async with connected(nats_url) as connection:
+        stream, js = NatsEventStream(connection), JetStream(connection)
+        await stream.open(1)
+        await stream.publish(events(1, 3))
+        for request, body in (
+            ("STREAM.PURGE", {}),
+            ("STREAM.MSG.DELETE", {"seq": 2}),
+        ):
+            with pytest.raises(Unavailable):
+                await js.api(f"{request}.PANDAR_EVENTS_1", body)
+        assert await stored(connection, 1) == events(1, 3)
+
+
+async def test_garbage_on_the_live_subject_is_left_out(nats_url: str) -> None:
+    """Forged, empty, binary, misplaced: only what the stream stored is passed on."""
+    forged = recorded(3)
+    async with connected(nats_url) as connection:
+        stream = NatsEventStream(connection)
+        await stream.open(1)
+        subject = subjects.event(forged).replace(subjects.EVENTS, subjects.LIVE_EVENTS)
+        async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
+            await stream.publish(events(1, 1))
+            await connection.publish(subject, b"")
+            await connection.publish(subject, bytes(forged.data), cloudevents.encode(forged))
+            misplaced = {**cloudevents.encode(forged), "Nats-Sequence": "4"}
+            await connection.publish(subject, bytes(forged.data), misplaced)
+            await connection.publish(subject, b"\xff", {**misplaced, "Nats-Sequence": "3"})
+            await send_raw(nats_url, b"PUB pandar.v1.live.evt.\xff 2\r\nhi\r\n")
+            await stream.publish(events(2, 2))
+            assert [await anext(live), await anext(live)] == events(1, 2)
+
+
+@pytest.mark.fault
+async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing() -> None:
+    """A relay that goes on from what `open` says fills the stream exactly."""
+    total = 6000
+    third = asyncio.Event()
+
+    async def relay(connection: NatsConnection) -> None:
+        stream, last = NatsEventStream(connection), 0
+        while last < total:
+            try:
+                last = await stream.open(1)
+                while last < total:
+                    last = await stream.publish(events(last + 1, min(last + 500, total)))
+                    if last >= total // 3:
+                        third.set()
+            except (Unavailable, StreamBehind):
+                await connection.wait_up()
+
+    async with (
+        nats_process() as server,
+        connected(server.url) as connection,
+        renewal(connection) as renewed,
+        NatsLive(connection).follow() as live,
+        asyncio.timeout(PATIENCE_SEC * 2),
+        asyncio.TaskGroup() as group,
+    ):
+        relaying = group.create_task(relay(connection))
+        await third.wait()
+        await server.kill()
+        await server.start()
+        await renewed.wait()
+        await relaying
+        assert await stored(connection, 1) == events(1, total)
+        heard = [await anext(live)]
+        while heard[-1].position < total:
+            heard.append(await anext(live))
+        assert [e.position for e in heard] == sorted({e.position for e in heard})

@@ -1,0 +1,271 @@
+"""Lives of a task, as short words for what happened and what is asked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from events import commands as do
+from events import task as did
+from events.task import FailureKind, Json, Status
+from pandar_daemon.domain.task_execution import Dispatch, card_sha256
+from tests.support.given import NOW, PROJECT_ID, TASK_ID, USER
+
+DEADLINE = NOW + timedelta(hours=24)
+CARD: Json = {"gate": "git_push", "diff": "+1 -0"}
+RUNNER = "build-1"
+
+
+def execution(n: int) -> UUID:
+    """Return the id of the n-th execution."""
+    return UUID(f"0195512a-7c00-7000-8000-0000000001{n:02x}")
+
+
+def confirmation(n: int) -> UUID:
+    """Return the id of the n-th confirmation."""
+    return UUID(f"0195512a-7c00-7000-8000-0000000002{n:02x}")
+
+
+# --- what happened ---------------------------------------------------------------------------
+
+
+def created(**metadata: object) -> did.TaskCreated:
+    """Return the filing of the task with this metadata."""
+    return did.TaskCreated(
+        task_id=TASK_ID,
+        project_id=PROJECT_ID,
+        name="tidy up",
+        command="make tidy",
+        created_by=USER,
+        metadata=metadata,
+    )
+
+
+def filed(**metadata: object) -> list[did.TaskEvent]:
+    """Return a task that nobody started."""
+    return [created(**metadata)]
+
+
+def queued(**metadata: object) -> list[did.TaskEvent]:
+    """Return a task that waits for a runner."""
+    return [*filed(**metadata), did.StartRequested()]
+
+
+def started(n: int = 1) -> did.TaskStarted:
+    """Return the start of the n-th execution, whose epoch is n."""
+    return did.TaskStarted(execution_id=execution(n), attempt=n, epoch=n, runner_id=RUNNER)
+
+
+def running(**metadata: object) -> list[did.TaskEvent]:
+    """Return a task whose first execution runs."""
+    return [*queued(**metadata), started()]
+
+
+def asked(n: int = 1, *, by: int = 1) -> did.ConfirmationRequested:
+    """Return the n-th confirmation, requested by an execution."""
+    return did.ConfirmationRequested(
+        confirmation_id=confirmation(n),
+        execution_id=execution(by),
+        gate="git_push",
+        card=CARD,
+        card_sha256=card_sha256(CARD),
+        expires_at=DEADLINE,
+    )
+
+
+def waiting(**metadata: object) -> list[did.TaskEvent]:
+    """Return a task that waits for its first confirmation."""
+    return [*running(**metadata), asked()]
+
+
+def lost(n: int = 1, *, begun: bool = True) -> did.ExecutionLost:
+    """Return the loss of the n-th execution."""
+    return did.ExecutionLost(execution_id=execution(n), epoch=n, runner_id=RUNNER, begun=begun)
+
+
+def waiting_lost(**metadata: object) -> list[did.TaskEvent]:
+    """Return a task that waits for a confirmation its runner did not live to see."""
+    return [*waiting(**metadata), lost()]
+
+
+def approved(n: int = 1) -> did.TaskConfirmed:
+    """Return the approval of the n-th confirmation."""
+    return did.TaskConfirmed(confirmation_id=confirmation(n))
+
+
+def cancelling(**metadata: object) -> list[did.TaskEvent]:
+    """Return a running task that is to be cancelled."""
+    return [*running(**metadata), did.CancelRequested()]
+
+
+def completed(n: int = 1) -> did.TaskCompleted:
+    """Return the success of the n-th execution."""
+    return did.TaskCompleted(
+        execution_id=execution(n), exit_code=0, output_tail="done\n", duration_sec=1.5
+    )
+
+
+def failed(n: int = 1, *, will_retry: bool = False) -> did.TaskFailed:
+    """Return the failure of the n-th execution."""
+    return did.TaskFailed(
+        execution_id=execution(n),
+        error="exit code 2",
+        kind=FailureKind.EXIT_CODE,
+        from_status=Status.RUNNING,
+        exit_code=2,
+        output_tail="no\n",
+        duration_sec=1.5,
+        will_retry=will_retry,
+    )
+
+
+def cancelled() -> did.TaskCancelled:
+    """Return the end of a running task on request."""
+    return did.TaskCancelled(from_status=Status.RUNNING, execution_id=execution(1))
+
+
+def retried(
+    attempt: int,
+    *,
+    after_sec: float = 0.0,
+    counted: bool = False,
+    automatic: bool = False,
+    from_status: Status = Status.FAILED,
+    reason: str = "",
+    at: datetime = NOW,
+) -> did.TaskRetried:
+    """Return the queueing of an attempt, some seconds after ``at``."""
+    return did.TaskRetried(
+        from_status=from_status,
+        attempt=attempt,
+        not_before=at + timedelta(seconds=after_sec),
+        automatic=automatic,
+        counted=counted,
+        reason=reason,
+    )
+
+
+# --- what is asked ---------------------------------------------------------------------------
+
+
+def create(
+    *, scheduled_at: datetime | None = None, auto_start: bool | None = None, **metadata: object
+) -> do.CreateTask:
+    """Return the command that files the task of `created`."""
+    return do.CreateTask(
+        name="tidy up",
+        command="make tidy",
+        project_id=PROJECT_ID,
+        metadata=metadata,
+        scheduled_at=scheduled_at,
+        auto_start=auto_start,
+    )
+
+
+def update(*, name: str | UnsetType = UNSET, metadata: Json | UnsetType = UNSET) -> do.UpdateTask:
+    """Return the command that changes name or metadata."""
+    return do.UpdateTask(name=name, metadata=metadata)
+
+
+def dispatch(n: int = 1) -> Dispatch:
+    """Return the start of the n-th execution as a runner's claim has it."""
+    return Dispatch(execution_id=execution(n), runner_id=RUNNER)
+
+
+def progress(percent: int = 50, *, by: int = 1) -> do.ReportProgress:
+    """Return a report of an execution."""
+    return do.ReportProgress(
+        task_id=TASK_ID, execution_id=execution(by), epoch=by, progress=percent
+    )
+
+
+def ask(n: int = 1, *, by: int = 1) -> do.AskConfirmation:
+    """Return the request of `asked`."""
+    return do.AskConfirmation(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        confirmation_id=confirmation(n),
+        gate="git_push",
+        card=CARD,
+        expires_at=DEADLINE,
+    )
+
+
+def confirm(
+    decision: do.Decision = do.Decision.APPROVE,
+    *,
+    of: int | None = None,
+    sha256: str | None = None,
+    reason: str = "",
+) -> do.ConfirmTask:
+    """Return a decision, on the confirmation it quotes if it quotes one."""
+    quoted = None if of is None else confirmation(of)
+    return do.ConfirmTask(
+        decision=decision, confirmation_id=quoted, card_sha256=sha256, reason=reason
+    )
+
+
+def deny(*, of: int | None = None, reason: str = "") -> do.ConfirmTask:
+    """Return a denial."""
+    return confirm(do.Decision.DENY, of=of, reason=reason)
+
+
+def finish(
+    outcome: do.Outcome, *, by: int = 1, kind: FailureKind = FailureKind.EXIT_CODE
+) -> do.FinishExecution:
+    """Return the end of an execution: what `completed`, `failed` or `cancelled` record."""
+    if outcome is do.Outcome.COMPLETED:
+        return _finish(by, outcome, exit_code=0, output_tail="done\n", duration_sec=1.5)
+    if outcome is do.Outcome.CANCELLED:
+        return _finish(by, outcome)
+    return _finish(
+        by,
+        outcome,
+        exit_code=2,
+        error="exit code 2",
+        kind=kind,
+        output_tail="no\n",
+        duration_sec=1.5,
+    )
+
+
+def _finish(
+    by: int,
+    outcome: do.Outcome,
+    *,
+    exit_code: int | None = None,
+    error: str = "",
+    kind: FailureKind = FailureKind.EXIT_CODE,
+    output_tail: str = "",
+    duration_sec: float = 0.0,
+) -> do.FinishExecution:
+    return do.FinishExecution(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        outcome=outcome,
+        exit_code=exit_code,
+        error=error,
+        kind=kind,
+        output_tail=output_tail,
+        duration_sec=duration_sec,
+    )
+
+
+def lose(*, of: int = 1, begun: bool = True) -> do.LoseExecution:
+    """Return what the reaper says of an execution; a recovery would be confirmation 9."""
+    return do.LoseExecution(
+        execution_id=execution(of),
+        epoch=of,
+        begun=begun,
+        confirmation_id=confirmation(9),
+        expires_at=DEADLINE,
+    )
+
+
+def expire(n: int = 1) -> do.ExpireConfirmation:
+    """Return what the reaper says of a confirmation nobody decided."""
+    return do.ExpireConfirmation(confirmation_id=confirmation(n))

@@ -1,0 +1,407 @@
+"""What input is legal: metadata keys, texts, times, and bodies as bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.commands import (
+    ACTIONS,
+    RUNNER_ACTIONS,
+    CancelTask,
+    Command,
+    CreateProject,
+    CreateSchedule,
+    CreateTask,
+    Renew,
+    UpdateTask,
+)
+from pandar_daemon.domain.options import (
+    ApprovalPolicy,
+    OnDeny,
+    OnLost,
+    TaskOptions,
+    decode,
+    options,
+    problem_of,
+    read_options,
+    validate,
+    validate_text,
+)
+from pandar_daemon.domain.refusals import Invalid, Malformed, Refusal
+
+AGENTS = frozenset({"claude", "codex", "gemini"})
+NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+
+def faults(of: Callable[[], object]) -> dict[str, str]:
+    """Return field and rule of every error of the `Invalid` that a call raises."""
+    with pytest.raises(Invalid) as refused:
+        of()
+    assert refused.value.problem.status == 422
+    return {error.field: error.rule for error in refused.value.problem.errors}
+
+
+def task(**fields: Any) -> CreateTask:  # noqa: ANN401
+    """Return a command that is in order but for the given fields."""
+    return CreateTask(**{"name": "Audit", "command": "true", "project_id": 1, **fields})
+
+
+def test_the_specifications_example_is_legal() -> None:
+    """Every key of the specification, as it shows them, becomes a typed option."""
+    read = options(
+        {
+            "agent": "codex",
+            "proxy_agent": "claude",
+            "approval_policy": "auto_with_gates",
+            "gates": ["git_push_protected", "secrets_access", "infra_change"],
+            "notify": ["webhook:https://hooks.example.com/builds", "slack://team/builds"],
+            "timeout_sec": 60,
+            "max_retries": 2,
+            "context": {"why": "nightly"},
+            "concurrency_key": "repo-1",
+            "max_duration": 3_600,
+            "on_lost": "confirm",
+            "on_deny": "cancel",
+        },
+        AGENTS,
+    )
+    assert read == TaskOptions(
+        agent="codex",
+        proxy_agent="claude",
+        approval_policy=ApprovalPolicy.AUTO_WITH_GATES,
+        gates=["git_push_protected", "secrets_access", "infra_change"],
+        notify=["webhook:https://hooks.example.com/builds", "slack://team/builds"],
+        timeout_sec=60,
+        max_retries=2,
+        context={"why": "nightly"},
+        concurrency_key="repo-1",
+        max_duration=3_600,
+        on_lost=OnLost.CONFIRM,
+        on_deny=OnDeny.CANCEL,
+    )
+
+
+def test_nothing_asked_means_the_defaults() -> None:
+    """Absent and null keys are the same, free-form keys mean nothing."""
+    assert options({}, AGENTS) == TaskOptions()
+    assert options({"agent": None, "gates": None, "mine": {"a": [1, 2.5, None]}}, AGENTS) == (
+        TaskOptions()
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("agent", "gpt"),
+        ("agent", 1),
+        ("agent", ""),
+        ("proxy_agent", "nobody"),
+        ("approval_policy", "sometimes"),
+        ("gates", "git_push"),
+        ("gates", ["x"] * 51),
+        ("notify", ["slack://x"] * 21),
+        ("timeout_sec", 0),
+        ("timeout_sec", -5),
+        ("timeout_sec", 604_801),
+        ("timeout_sec", "60"),
+        ("timeout_sec", 1.5),
+        ("timeout_sec", True),
+        ("max_retries", -1),
+        ("max_retries", 11),
+        ("context", ["a"]),
+        ("concurrency_key", ""),
+        ("concurrency_key", "  "),
+        ("concurrency_key", "k" * 201),
+        ("max_duration", 0),
+        ("max_duration", "2h"),
+        ("on_lost", "shrug"),
+        ("on_deny", "shrug"),
+        ("confirm_timeout_sec", 59),
+        ("confirm_timeout_sec", 2_592_001),
+        ("max_output_bytes", 65_535),
+        ("max_output_bytes", 2**30 + 1),
+    ],
+)
+def test_a_bad_option_is_named(key: str, value: object) -> None:
+    """Wrong types, unknown names and numbers out of range are refused under their path."""
+    assert list(faults(lambda: options({key: value}, AGENTS))) == [f"metadata.{key}"]
+
+
+@pytest.mark.parametrize("gate", ["", "Git", "1a", "a b", "a" * 65, "a\n", "ä", "a.b", "-a"])
+def test_a_gate_is_a_plain_name(gate: str) -> None:
+    """A gate that is no lower-case name is refused by its place in the list."""
+    assert faults(lambda: options({"gates": ["ok", gate]}, AGENTS)) == {
+        "metadata.gates[1]": "must be a lower-case name of [a-z0-9_:-], at most 64 characters"
+    }
+
+
+@pytest.mark.parametrize("channel", ["", "slack", "://x", "a b:c", "slack:", "x:a b", "x:a\n"])
+def test_a_channel_has_a_scheme(channel: str) -> None:
+    """A channel without a scheme, or with blanks, is refused by its place in the list."""
+    found = faults(lambda: options({"notify": [channel]}, AGENTS))
+    assert found == {
+        "metadata.notify[0]": "must be a channel with a scheme, "
+        "such as slack://… or webhook:https://…"
+    }
+
+
+def test_all_bad_options_are_told_at_once() -> None:
+    """One answer names every key at fault, and what is allowed instead."""
+    bad = {"agent": "gpt", "approval_policy": "never", "timeout_sec": 0, "free": "x"}
+    assert faults(lambda: options(bad, AGENTS)) == {
+        "metadata.agent": "must be one of claude, codex, gemini",
+        "metadata.approval_policy": "must be one of auto, manual, auto_with_gates",
+        "metadata.timeout_sec": "expected int >= 1",
+    }
+
+
+def test_metadata_is_bounded() -> None:
+    """16 KiB and 20 levels are the most; one more is refused."""
+    fits = {"a": "x" * (16_384 - len('{"a":""}'))}
+    assert options(fits, AGENTS) == TaskOptions()
+    assert faults(lambda: options({"a": fits["a"] + "x"}, AGENTS)) == {
+        "metadata": "must be at most 16384 bytes of JSON"
+    }
+    deep: dict[str, Any] = {}
+    for _ in range(19):
+        deep = {"a": deep}
+    assert options(deep, AGENTS) == TaskOptions()
+    assert faults(lambda: options({"a": [deep]}, AGENTS)) == {
+        "metadata": "must not nest deeper than 20 levels"
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ("a\0b", "metadata.free"),
+        (["a", {"b": "\0"}], "metadata.free[1].b"),
+        ({"k\0": 1}, "metadata.free.k\\0"),
+        (float("nan"), "metadata.free"),
+        ([float("inf")], "metadata.free[0]"),
+        (2**63, "metadata.free"),
+        (-(2**63) - 1, "metadata.free"),
+    ],
+)
+def test_what_the_store_cannot_hold_is_refused(value: object, field: str) -> None:
+    """NUL characters and numbers that are none are found wherever they hide."""
+    assert list(faults(lambda: options({"free": value}, AGENTS))) == [field]
+
+
+def test_stored_metadata_never_stops_anything() -> None:
+    """A key accepted under older rules counts as absent, the others still hold."""
+    assert read_options({"agent": "retired", "gates": "x", "max_retries": 3}) == TaskOptions(
+        agent="retired", max_retries=3
+    )
+
+
+def test_a_legal_command_is_accepted() -> None:
+    """Nothing is said about a command that is in order."""
+    validate(task(metadata={"agent": "codex"}, scheduled_at=NOW), AGENTS, NOW)
+    validate(UpdateTask(), AGENTS, NOW)
+    validate(UpdateTask(scheduled_at=None, name="x"), AGENTS, NOW)
+    validate(CancelTask(), AGENTS, NOW)
+
+
+def test_all_errors_of_a_command_are_told_at_once() -> None:
+    """Name, command, metadata and time are judged together."""
+    bad = task(
+        name=" \t",
+        command="cd /; sudo rm -rf /",
+        description="a\0",
+        metadata={"timeout_sec": -1, "agent": "x"},
+        scheduled_at=NOW + timedelta(days=4_000),
+    )
+    assert faults(lambda: validate(bad, AGENTS, NOW)) == {
+        "name": "must not be blank",
+        "command": "must not run sudo",
+        "description": "must not contain NUL characters",
+        "metadata.timeout_sec": "expected int >= 1",
+        "metadata.agent": "must be one of claude, codex, gemini",
+        "scheduled_at": "must not be more than ten years ahead",
+    }
+
+
+def test_an_update_is_judged_by_what_it_names() -> None:
+    """Fields left out are not looked at, fields named are."""
+    bad = UpdateTask(name="", metadata={"gates": 1})
+    assert set(faults(lambda: validate(bad, AGENTS, NOW))) == {"name", "metadata.gates"}
+
+
+@pytest.mark.parametrize("command", [CreateProject(name=" "), CancelTask(reason="\0")])
+def test_texts_of_other_commands_are_judged_too(command: Command) -> None:
+    """Blank names and NUL are refused in every command."""
+    assert len(faults(lambda: validate(command, AGENTS, NOW))) == 1
+
+
+def test_a_schedules_command_is_guarded() -> None:
+    """What a schedule will run is judged like what a task runs."""
+    bad = CreateSchedule(name="n", command="sudo x", project_id=1, cron="* * * * *")
+    assert faults(lambda: validate(bad, AGENTS, NOW)) == {"command": "must not run sudo"}
+
+
+@pytest.mark.parametrize(
+    ("at", "legal"),
+    [
+        (NOW - timedelta(days=10_000), True),
+        (NOW + timedelta(days=3_653), True),
+        (NOW + timedelta(days=3_654), False),
+        (datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14))), False),
+        (datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))), False),
+        (datetime(2026, 1, 31), False),  # noqa: DTZ001
+    ],
+)
+def test_times_are_sane(at: datetime, legal: bool) -> None:
+    """The past is due at once; the far future and what UTC cannot say are refused."""
+    if legal:
+        validate(task(scheduled_at=at), AGENTS, NOW)
+    else:
+        assert list(faults(lambda: validate(task(scheduled_at=at), AGENTS, NOW))) == [
+            "scheduled_at"
+        ]
+
+
+def test_validate_text() -> None:
+    """A text is refused when blank or with NUL, under the name given."""
+    validate_text("name", "x")
+    assert faults(lambda: validate_text("name", " \n")) == {"name": "must not be blank"}
+    assert faults(lambda: validate_text("reason", "a\0")) == {
+        "reason": "must not contain NUL characters"
+    }
+
+
+def body(**fields: object) -> bytes:
+    """Return a legal creation but for the given fields, as JSON."""
+    return json.dumps({"name": "a", "command": "c", "project_id": 1, **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("given_body", "expected"),
+    [
+        (b"{}", {"name": "is required", "command": "is required", "project_id": "is required"}),
+        (b"[]", {"body": "expected object, got array"}),
+        (b"null", {"body": "expected object, got null"}),
+        (body(nmae="x"), {"nmae": "is not a field of this request"}),
+        (body(name=1, project_id=0), {"name": "expected str, got int",
+                                      "project_id": "expected int >= 1"}),
+        (body(name=""), {"name": "expected str of length >= 1"}),
+        (body(name="n" * 201), {"name": "expected str of length <= 200"}),
+        (body(command="c" * 10_001), {"command": "expected str of length <= 10000"}),
+        (body(priority="soon"), {"priority": "must be one of low, medium, high, urgent"}),
+        (body(metadata=[1]), {"metadata": "expected object, got array"}),
+        (body(project_id=1.5), {"project_id": "expected int, got float"}),
+        (body(project_id=10**30), {"project_id": "expected int <= 9223372036854775807"}),
+        (body(scheduled_at="2026-01-01T00:00:00"),
+         {"scheduled_at": "expected datetime with a timezone component"}),
+        (body(scheduled_at="tomorrow"), {"scheduled_at": "invalid RFC3339 encoded datetime"}),
+        (body(description="\0"), {"description": "must not contain NUL characters"}),
+        (body(metadata={"a": ["\0"]}), {"metadata.a[0]": "must not contain NUL characters"}),
+        (b'{"name":"a","name":"b","command":"c","project_id":1}',
+         {"name": "occurs more than once"}),
+        (b'{"name":"a","command":"c","project_id":1,"metadata":{"x":1e999}}',
+         {"metadata.*": "number out of range"}),
+        (b'{"name":"a","command":"c","project_id":1,"metadata":{"x":' + b"9" * 5_000 + b"}}",
+         {"metadata.*": "integer value out of range"}),
+    ],
+)  # fmt: skip
+def test_a_bodys_faults_are_named(given_body: bytes, expected: dict[str, str]) -> None:
+    """Each field at fault is named with the rule it breaks, all of a body's own at once."""
+    assert faults(lambda: decode(given_body, CreateTask)) == expected
+
+
+def test_faults_inside_lists_are_named() -> None:
+    """A missing field of a list's item is named by its place."""
+    lease = {"task_id": 1, "epoch": 1}
+    assert faults(lambda: decode(json.dumps({"leases": [lease]}).encode(), Renew)) == {
+        "leases[0].execution_id": "is required"
+    }
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"  ",
+        b"{",
+        b"nonsense",
+        b"\xff",
+        b"\xef\xbb\xbf{}",
+        b'{"name":"\xed\xa0\x80"}',
+        b'{"name":"\\ud800"}',
+        b'{"name":NaN}',
+        b"{} {}",
+        b'{"a":' * 100_000,
+        b"[" * 100_000,
+    ],
+    ids=lambda garbage: repr(garbage[:12]),
+)
+def test_what_is_no_json_is_malformed(garbage: bytes) -> None:
+    """What cannot be read at all is a 400 that shows no trace of our insides."""
+    with pytest.raises(Malformed) as refused:
+        decode(garbage, CreateTask)
+    assert refused.value.problem.status == 400
+    assert "msgspec" not in refused.value.problem.detail
+
+
+@pytest.mark.parametrize("empty", [b"", b" \n", b"{}"])
+def test_an_empty_body_is_enough_for_a_plain_command(empty: bytes) -> None:
+    """A command without required fields needs no body."""
+    assert decode(empty, CancelTask) == CancelTask()
+
+
+def test_many_faults_stay_a_small_answer() -> None:
+    """However many and long the bad names are, the answer is bounded."""
+    bad = json.dumps({f"{i}-" + "x" * 1_000: 1 for i in range(1, 200)}).encode()
+    found = faults(lambda: decode(bad, CreateTask))
+    assert len(found) == 20
+    assert all(len(name) <= 100 for name in found)
+
+
+def test_problem_of_reads_what_msgspec_says() -> None:
+    """A validation error names its field, anything else is malformed."""
+    with pytest.raises(msgspec.ValidationError) as wrong:
+        msgspec.json.decode(b'{"name":"n"}', type=CreateTask)
+    problem = problem_of(wrong.value)
+    assert [error.field for error in problem.problem.errors] == ["command"]
+    assert problem_of(msgspec.DecodeError("no")).problem.status == 400
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+_NAMES = sorted({name for kind in ACTIONS.values() for name in kind.__struct_fields__})
+_BODIES = st.binary() | st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=5).map(
+    lambda value: json.dumps(value).encode()
+)
+
+
+@given(_BODIES, st.sampled_from([*ACTIONS.values(), *RUNNER_ACTIONS.values()]))
+def test_reading_only_ever_refuses(anything: bytes, kind: type[Command]) -> None:
+    """Any bytes become a command that says the same, or a `Refusal`."""
+    try:
+        command = decode(anything, kind)
+        validate(command, AGENTS, NOW)
+    except Refusal:
+        return
+    assert decode(msgspec.json.encode(command), kind) == command
+
+
+@given(st.dictionaries(st.sampled_from([*TaskOptions.__struct_fields__, "free"]), _JSON))
+def test_options_only_ever_refuse(metadata: dict[str, Any]) -> None:
+    """Any metadata becomes options or is refused; once accepted, it always reads the same."""
+    try:
+        accepted = options(metadata, AGENTS)
+    except Refusal:
+        read_options(metadata)
+    else:
+        assert read_options(metadata) == accepted
