@@ -2,10 +2,18 @@
 -- schema views shows the tables of the generations being served.
 CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
-DO $$
+-- The daemon may make schemas for generations, and no others. (A right on the database itself would
+-- be lost when the database is copied.)
+CREATE FUNCTION create_generation(schema_name text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO pandar_app', current_database());
+    IF schema_name !~ '^rm_[a-z][a-z_]*_[0-9]+$' THEN
+        RAISE EXCEPTION 'not the schema of a generation: %', schema_name;
+    END IF;
+    EXECUTE format('CREATE SCHEMA %I AUTHORIZATION pandar_app', schema_name);
 END $$;
+REVOKE ALL ON FUNCTION create_generation FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION create_generation TO pandar_app;
 
 CREATE SCHEMA views;
 GRANT USAGE, CREATE ON SCHEMA views TO pandar_app;

@@ -457,8 +457,11 @@ class Views(Protocol):
         """Return all generations there are."""
         ...
 
-    async def begin(self, model: ReadModel) -> Checkpoint:
-        """Return the generation under construction of this version, made empty if there is none."""
+    async def begin(self, model: ReadModel, *, beside: int) -> Checkpoint:
+        """Return the generation that follows ``beside`` (0: none), made empty if there is none.
+
+        Whoever asks first makes it. It may be of a newer version, made by a newer release.
+        """
         ...
 
     async def apply(self, model: ReadModel, at: Checkpoint, step: Step) -> Checkpoint:

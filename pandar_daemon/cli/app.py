@@ -6,6 +6,7 @@ imported when it is called, and what draws or connects when it draws or connects
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -89,9 +90,17 @@ def run(arguments: Sequence[str]) -> int:
 
     ``PANDAR_DEBUG=1`` lets an error of the program itself through, for a report.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no error
     try:
-        code = pandar.main(list(arguments), prog_name="pandar", standalone_mode=False)
+        if "_PANDAR_COMPLETE" in os.environ:
+            pandar.main(prog_name="pandar")
+        with pandar.make_context("pandar", list(arguments)) as context:
+            code = pandar.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

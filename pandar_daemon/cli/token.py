@@ -10,7 +10,7 @@ from pandar_daemon.cli.values import SPAN
 
 
 @click.command()
-@click.option("--user", default="admin", show_default=True, help="Who the token speaks for.")
+@click.option("--user", default="1", show_default=True, help="Who the token speaks for.")
 @click.option(
     "--role",
     "roles",

@@ -10,6 +10,7 @@ import click
 from pandar_daemon.cli.output import say, say_json
 from pandar_daemon.cli.reach import as_json
 from pandar_daemon.cli.settings import settings
+from projections.models import MODELS
 
 _data = click.option(
     "--data", type=click.Path(path_type=Path), help="The data directory [PANDAR_DATA]."
@@ -34,7 +35,7 @@ def migrate(*, data: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Choice(list(MODELS)))
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @_data
 def rebuild(*, models: tuple[str, ...], everything: bool, data: Path | None) -> None:

@@ -226,4 +226,12 @@ def _number_faults(value: object, path: str) -> Iterator[FieldError]:
         yield FieldError(field=path, rule="must be a whole number of at most 64 bits")
 
 
-__all__ = ["TaskOptions", "decode", "options", "problem_of", "validate", "validate_text"]
+__all__ = [
+    "TaskOptions",
+    "decode",
+    "options",
+    "problem_of",
+    "read_options",
+    "validate",
+    "validate_text",
+]

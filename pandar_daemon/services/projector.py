@@ -111,9 +111,16 @@ class Projector:
         """Make a new generation of a model and serve it; return once it is served.
 
         The present one is served meanwhile. A projector running elsewhere helps building it.
-        Raises ``KeyError`` for a model this release does not have.
+        Raises ``KeyError`` for a model this release does not have, `CheckpointLost` when a newer
+        release serves it.
         """
-        at = await self._views.begin(self._models[name])
+        model = self._models[name]
+        known = await self._views.checkpoints()
+        served = max((at.generation for at in known if at.model == name and at.live), default=0)
+        at = await self._views.begin(model, beside=served)
+        if at.version != model.version:
+            msg = f"{name} is served in version {at.version}, newer than {model.version}"
+            raise CheckpointLost(msg)
         return await self._build(at)
 
     # --- rounds --------------------------------------------------------------------------------
@@ -123,10 +130,11 @@ class Projector:
         return self._sorted(await self._views.checkpoints())
 
     async def _begin_missing(self, known: list[Checkpoint]) -> None:
-        served = {at.model: at.version for at in known if at.live}
+        served = {at.model: at for at in known if at.live}
         for model in self._models.values():
-            if served.get(model.name, 0) < model.version:
-                await self._views.begin(model)
+            live = served.get(model.name)
+            if live is None or live.version < model.version:
+                await self._views.begin(model, beside=live.generation if live else 0)
 
     def _sorted(self, known: list[Checkpoint]) -> _Round:
         mine = [at for at in known if at.model in self._models]

@@ -59,7 +59,8 @@ class Relay:
         try:
             while True:
                 try:
-                    await self._lead()
+                    if await self._lead():
+                        continue
                 except (Unavailable, ConnectionError, OSError) as error:
                     log.warning("relay.waiting", reason=str(error))
                 await asyncio.sleep(PAUSE_SEC)
@@ -73,10 +74,10 @@ class Relay:
         except (TimeoutError, OSError, ConnectionError):
             log.info("relay.lease_left_to_expire")
 
-    async def _lead(self) -> None:
-        """Publish for as long as the lead lasts and the stream is not ahead."""
+    async def _lead(self) -> bool:
+        """Publish until it is time for an audit: true; false without the lead, or out of step."""
         if not await self._leadership.acquire("relay", self._holder, LEAD_SEC):
-            return
+            return False
         renew_at = self._clock.boottime() + RENEW_SEC
         audit_at = self._clock.boottime() + AUDIT_SEC
         head = await self._store.head()
@@ -90,11 +91,12 @@ class Relay:
             now = self._clock.boottime()
             if now >= renew_at:
                 if not await self._leadership.acquire("relay", self._holder, LEAD_SEC):
-                    return
+                    return False
                 renew_at = now + RENEW_SEC
             if now >= audit_at:
-                return  # look at both heads anew
+                return True
             head = await self._store.head()
+        return False
 
     def _in_step(self, head: Head, last: int) -> bool:
         self.ahead_by = max(0, last - head.position)

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from events import subjects
 from events.commands import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
-from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Outputs, ProcessHost, Spools, Wire
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution, Means
@@ -162,11 +162,10 @@ class Runner:
             try:
                 answer = await self._ask("claim", body, command_id, claim.wait_sec + 5.0)
                 return msgspec.json.decode(answer, type=Assignments)
-            except Unavailable as error:
-                log.info("runner.waiting", reason=str(error), pause_sec=pause)
             except Refusal as refusal:
-                log.warning("runner.refused", reason=str(refusal))
-                command_id = str(self._means.clock.new_id())  # that claim gave nothing
+                log.warning("runner.waiting", reason=str(refusal), pause_sec=pause)
+                if refusal.problem.status < 500:  # noqa: PLR2004 - that claim gave nothing
+                    command_id = str(self._means.clock.new_id())
             await asyncio.sleep(pause)
         raise AssertionError("pauses are endless")
 

@@ -18,16 +18,18 @@ from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.embedded.ports import is_free
 from pandar_daemon.adapters.embedded.servers import Servers
 from pandar_daemon.adapters.postgres.migrate import migrate
+from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.config import Settings
-from pandar_daemon.domain.refusals import Refusal
+from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.services.lifecycle import run_until, supervise
 from pandar_daemon.wiring import places
-from pandar_daemon.wiring.parts import Parts, parts
+from pandar_daemon.wiring.parts import Parts, mint_token, parts
 from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import ROLES, doors, services
 
 log = structlog.get_logger(__name__)
 
+LOOK_SEC = 0.02
 OWNER = "1"
 OWNER_TOKEN_SEC = 30 * 24 * 3600.0
 
@@ -90,7 +92,21 @@ async def _announce(
         await opened.acquire()
     if "commands" in roles:
         await _first_project(made)
+    if {"api", "projector"} <= set(roles):
+        await _served(made)
     announce()
+
+
+async def _served(made: Parts) -> None:
+    """Return once the read models are there: at the very first start they are made."""
+    reads = PgProjectReads(made.database)
+    while True:
+        try:
+            await reads.position()
+        except Unavailable:
+            await asyncio.sleep(LOOK_SEC)
+        else:
+            return
 
 
 async def _first_project(made: Parts) -> None:
@@ -128,8 +144,6 @@ async def _announced(settings: Settings, place: Place) -> AsyncIterator[None]:
 def _ready(
     settings: Settings, place: Place, began: float, announce: Callable[[Ready], None]
 ) -> None:
-    from pandar_daemon.wiring.parts import mint_token  # noqa: PLC0415
-
     token = mint_token(settings, OWNER, ["admin"], OWNER_TOKEN_SEC)
     announce(
         Ready(

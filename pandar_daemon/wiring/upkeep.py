@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 from collections.abc import Callable
@@ -95,8 +96,6 @@ async def doctor(settings: Settings) -> list[Check]:
 
 
 def _binary(name: str, settings: Settings) -> Check:
-    import os  # noqa: PLC0415
-
     given = settings.database_url if name == "postgres" else settings.nats_url
     if given:
         return Check(name=name, ok=True, detail="a URL is given, none is started")

@@ -16,6 +16,7 @@ from pandar_daemon.adapters.nats.cloudevents import NotAnEvent, decode, encode
 from tests.support.bus import recorded
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
 NUMBER = st.integers(1, ID_MAX)
 
 RECORDED = st.builds(
@@ -26,9 +27,7 @@ RECORDED = st.builds(
     event_id=st.uuids(),
     type=st.from_regex(r"[a-z_]{1,20}\.[a-z_]{1,20}", fullmatch=True),
     schema_version=st.integers(1, 999_999),
-    recorded_at=st.datetimes(
-        min_value=datetime(1970, 1, 1), timezones=st.just(UTC)  # noqa: DTZ001 - hypothesis adds it
-    ),
+    recorded_at=st.datetimes(min_value=EPOCH, timezones=st.just(UTC)),
     actor=TEXT,
     project_id=st.none() | NUMBER,
     command_id=TEXT,
@@ -76,8 +75,14 @@ def test_the_headers_are_those_of_the_binding() -> None:
     }
 
 
-@pytest.mark.parametrize("name", [n for n in encode(recorded(1)) if n not in {
-    "ce-source", "ce-datacontenttype", "ce-sequence", "ce-authtype"}])
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in encode(recorded(1))
+        if n not in {"ce-source", "ce-datacontenttype", "ce-sequence", "ce-authtype"}
+    ],
+)
 @pytest.mark.parametrize("value", [None, "", "\ufffd", "-1", "1e9", "%ff", "9" * 30])
 def test_a_missing_or_broken_header_is_not_an_event_or_read_as_text(
     name: str, value: str | None

@@ -40,9 +40,7 @@ async def enqueue(connection: NatsConnection, command_id: str, body: bytes = b"{
 
 async def result_of(connection: NatsConnection, command_id: str) -> Msg:
     """Return the stored answer."""
-    found = await JetStream(connection).last(
-        subjects.RESULTS_STREAM, subjects.result(command_id)
-    )
+    found = await JetStream(connection).last(subjects.RESULTS_STREAM, subjects.result(command_id))
     assert found is not None
     return found
 
@@ -67,9 +65,12 @@ async def test_a_command_left_while_the_daemon_is_down_is_done_when_it_is_up(
             pass
         await enqueue(connection, "c-1", b'"while down"')
         assert await left_in_queue(connection) == 1
-        async with NatsWire(connection).subscribe(subjects.result("c-1")) as answers:
-            async with serving(QueueDoor(connection, CLOCK), echo), asyncio.timeout(PATIENCE_SEC):
-                answer = await anext(answers)
+        async with (
+            NatsWire(connection).subscribe(subjects.result("c-1")) as answers,
+            serving(QueueDoor(connection, CLOCK), echo),
+            asyncio.timeout(PATIENCE_SEC),
+        ):
+            answer = await anext(answers)
         assert answer.body == b'"while down"'
         stored = await result_of(connection, "c-1")
         assert stored.data == b'"while down"'
@@ -87,11 +88,13 @@ async def test_a_refusal_is_a_result(nats_url: str) -> None:
         raise Rejected("it runs already", state="running")
 
     async with connected(nats_url) as connection:
-        async with NatsWire(connection).subscribe(subjects.result("*")) as answers:
-            async with serving(QueueDoor(connection, CLOCK), handler):
-                await enqueue(connection, "c-1")
-                async with asyncio.timeout(PATIENCE_SEC):
-                    answer = await anext(answers)
+        async with (
+            NatsWire(connection).subscribe(subjects.result("*")) as answers,
+            serving(QueueDoor(connection, CLOCK), handler),
+        ):
+            await enqueue(connection, "c-1")
+            async with asyncio.timeout(PATIENCE_SEC):
+                answer = await anext(answers)
         assert answer.headers["nats-service-error-code"] == "409"
         assert answer.headers["content-type"] == "application/problem+json"
         assert json.loads(answer.body)["state"] == "running"
@@ -111,11 +114,13 @@ async def test_what_cannot_be_done_now_is_done_later(nats_url: str) -> None:
         return b'"done"'
 
     async with connected(nats_url) as connection:
-        async with NatsWire(connection).subscribe(subjects.result("*")) as answers:
-            async with serving(QueueDoor(connection, CLOCK), handler):
-                await enqueue(connection, "c-1")
-                async with asyncio.timeout(PATIENCE_SEC):
-                    assert (await anext(answers)).body == b'"done"'
+        async with (
+            NatsWire(connection).subscribe(subjects.result("*")) as answers,
+            serving(QueueDoor(connection, CLOCK), handler),
+        ):
+            await enqueue(connection, "c-1")
+            async with asyncio.timeout(PATIENCE_SEC):
+                assert (await anext(answers)).body == b'"done"'
         assert tries == 2
 
 
@@ -133,11 +138,13 @@ async def test_a_fault_of_ours_becomes_the_answer_in_the_end(
         raise RuntimeError(msg)
 
     async with connected(nats_url) as connection:
-        async with NatsWire(connection).subscribe(subjects.result("*")) as answers:
-            async with serving(QueueDoor(connection, CLOCK), handler):
-                await enqueue(connection, "c-1")
-                async with asyncio.timeout(PATIENCE_SEC):
-                    answer = await anext(answers)
+        async with (
+            NatsWire(connection).subscribe(subjects.result("*")) as answers,
+            serving(QueueDoor(connection, CLOCK), handler),
+        ):
+            await enqueue(connection, "c-1")
+            async with asyncio.timeout(PATIENCE_SEC):
+                answer = await anext(answers)
         assert answer.headers["nats-service-error-code"] == "500"
         assert b"hunter2" not in answer.body
         assert tries == 2
@@ -176,14 +183,16 @@ async def test_a_command_without_a_good_id_is_ended(nats_url: str) -> None:
         return b"{}"
 
     async with connected(nats_url) as connection:
-        async with NatsWire(connection).subscribe(subjects.result("*")) as answers:
-            async with serving(QueueDoor(connection, CLOCK), handler):
-                js = JetStream(connection)
-                for bad in ({}, {"Pandar-Command-Id": "a.b"}, {"Pandar-Command-Id": "x" * 65}):
-                    await js.store(Outgoing(subject=SUBJECT, body=b"{}", headers={"x": "y", **bad}))
-                await enqueue(connection, "good")
-                async with asyncio.timeout(PATIENCE_SEC):
-                    await anext(answers)
+        async with (
+            NatsWire(connection).subscribe(subjects.result("*")) as answers,
+            serving(QueueDoor(connection, CLOCK), handler),
+        ):
+            js = JetStream(connection)
+            for bad in ({}, {"Pandar-Command-Id": "a.b"}, {"Pandar-Command-Id": "x" * 65}):
+                await js.store(Outgoing(subject=SUBJECT, body=b"{}", headers={"x": "y", **bad}))
+            await enqueue(connection, "good")
+            async with asyncio.timeout(PATIENCE_SEC):
+                await anext(answers)
         assert seen == ["good"]
         await connection.echo(timeout_sec=PATIENCE_SEC)
         assert await left_in_queue(connection) == 0
@@ -191,34 +200,38 @@ async def test_a_command_without_a_good_id_is_ended(nats_url: str) -> None:
 
 async def test_garbage_is_survived(nats_url: str) -> None:
     """Bytes as body, status-like headers, subjects that are no UTF-8: the next command is done."""
-    async with connected(nats_url) as connection:
-        async with NatsWire(connection).subscribe(subjects.result("good")) as answers:
-            async with serving(QueueDoor(connection, CLOCK), echo):
-                await send_raw(
-                    nats_url,
-                    f"PUB {SUBJECT} 4\r\n".encode()
-                    + b"\xff\xfe\x00\r\r\n"
-                    + f"HPUB {SUBJECT} 16 16\r\nNATS/1.0 503\r\n\r\n\r\n".encode()
-                    + b"PUB pandar.v1.queue.\xff\xfe 2\r\n{}\r\n",
-                )
-                await enqueue(connection, "good")
-                async with asyncio.timeout(PATIENCE_SEC):
-                    assert (await anext(answers)).body == b"{}"
+    async with (
+        connected(nats_url) as connection,
+        NatsWire(connection).subscribe(subjects.result("good")) as answers,
+        serving(QueueDoor(connection, CLOCK), echo),
+    ):
+        await send_raw(
+            nats_url,
+            f"PUB {SUBJECT} 4\r\n".encode()
+            + b"\xff\xfe\x00\r\r\n"
+            + f"HPUB {SUBJECT} 16 16\r\nNATS/1.0 503\r\n\r\n\r\n".encode()
+            + b"PUB pandar.v1.queue.\xff\xfe 2\r\n{}\r\n",
+        )
+        await enqueue(connection, "good")
+        async with asyncio.timeout(PATIENCE_SEC):
+            assert (await anext(answers)).body == b"{}"
 
 
 async def test_a_lost_consumer_and_lost_streams_are_made_again(nats_url: str) -> None:
     """An administrator's slip does not need a restart."""
-    async with connected(nats_url) as connection, NatsWire(connection).subscribe(
-        subjects.result("*")
-    ) as answers:
-        async with serving(QueueDoor(connection, CLOCK), echo), asyncio.timeout(PATIENCE_SEC):
-            js = JetStream(connection)
-            await enqueue(connection, "c-0")
-            assert (await anext(answers)).subject == subjects.result("c-0")
-            await js.api(f"CONSUMER.DELETE.{subjects.COMMANDS_STREAM}.pandar", {})
-            await js.api(f"STREAM.DELETE.{subjects.RESULTS_STREAM}", {})
-            await enqueue(connection, "c-1")
-            assert (await anext(answers)).body == b"{}"
+    async with (
+        connected(nats_url) as connection,
+        NatsWire(connection).subscribe(subjects.result("*")) as answers,
+        serving(QueueDoor(connection, CLOCK), echo),
+        asyncio.timeout(PATIENCE_SEC),
+    ):
+        js = JetStream(connection)
+        await enqueue(connection, "c-0")
+        assert (await anext(answers)).subject == subjects.result("c-0")
+        await js.api(f"CONSUMER.DELETE.{subjects.COMMANDS_STREAM}.pandar", {})
+        await js.api(f"STREAM.DELETE.{subjects.RESULTS_STREAM}", {})
+        await enqueue(connection, "c-1")
+        assert (await anext(answers)).body == b"{}"
 
 
 @pytest.mark.fault
@@ -239,7 +252,11 @@ async def test_a_server_killed_under_load_loses_no_command() -> None:
         for number in range(first, 300, 10):
             await enqueue(connection, f"c-{number}")
 
-    async with nats_process() as server, connected(server.url) as ours, connected(server.url) as user:
+    async with (
+        nats_process() as server,
+        connected(server.url) as ours,
+        connected(server.url) as user,
+    ):
         async with serving(QueueDoor(ours, CLOCK), handler), asyncio.timeout(PATIENCE_SEC * 2):
             leaving = asyncio.gather(*(leave(user, first) for first in range(10)))
             await third.wait()

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import nats
 import pytest
+from nats.aio.msg import Msg
 
 from events import subjects
 from events.commands import ACTIONS, RUNNER_ACTIONS
@@ -27,7 +28,9 @@ START = subjects.command("task.start", None, 42)
 
 async def echo(message: Message) -> bytes:
     """Answer with what was asked."""
-    return json.dumps([message.subject, message.body.decode(errors="replace"), dict(message.headers)]).encode()
+    return json.dumps(
+        [message.subject, message.body.decode(errors="replace"), dict(message.headers)]
+    ).encode()
 
 
 async def test_it_answers_every_action_and_hands_over_headers_in_lower_case(nats_url: str) -> None:
@@ -124,9 +127,10 @@ async def test_a_refusal_arrives_as_it_was_raised(nats_url: str) -> None:
     async with connected(nats_url) as connection, serving(ServiceDoor(connection), handler):
         with pytest.raises(Refusal) as refused:
             await NatsSender(connection).ask(START, b"{}")
-        assert refused.value.problem == Invalid(
-            FieldError(field="näme", rule="at most 200 characters")
-        ).problem
+        assert (
+            refused.value.problem
+            == Invalid(FieldError(field="näme", rule="at most 200 characters")).problem
+        )
         raw = await connection.request(START, b"{}", timeout_sec=PATIENCE_SEC)
         assert raw.headers is not None
         assert raw.headers["Nats-Service-Error-Code"] == "422"
@@ -189,9 +193,11 @@ async def test_an_error_that_is_not_ours_is_told_in_general_words(
     """A foreign service's error becomes a problem of its status class, its text is not shown."""
     client = await nats.connect(nats_url, allow_reconnect=False)
 
-    async def foreign(message: nats.aio.msg.Msg) -> None:
+    async def foreign(message: Msg) -> None:
         await client.publish(
-            message.reply, body, headers={"Nats-Service-Error-Code": code, "Nats-Service-Error": "?"}
+            message.reply,
+            body,
+            headers={"Nats-Service-Error-Code": code, "Nats-Service-Error": "?"},
         )
 
     await client.subscribe("test.foreign", cb=foreign)
@@ -222,7 +228,11 @@ async def test_a_plain_nats_client_finds_the_service(nats_url: str) -> None:
         assert ping["type"] == "io.nats.micro.v1.ping_response"
         assert ping["name"] == "pandar"
         for verb in ("PING", "INFO", "STATS"):
-            for subject in (f"$SRV.{verb}", f"$SRV.{verb}.pandar", f"$SRV.{verb}.pandar.{ping['id']}"):
+            for subject in (
+                f"$SRV.{verb}",
+                f"$SRV.{verb}.pandar",
+                f"$SRV.{verb}.pandar.{ping['id']}",
+            ):
                 said = json.loads((await client.request(subject, timeout=5)).data)
                 assert said["type"] == f"io.nats.micro.v1.{verb.lower()}_response"
                 assert (said["id"], said["version"]) == (ping["id"], ping["version"])
@@ -295,12 +305,17 @@ async def test_a_server_killed_under_load_loses_no_command() -> None:
     async def ask_many(connection: NatsConnection) -> list[bytes]:
         return [await insist(connection) for _ in range(30)]
 
-    async with nats_process() as server, connected(server.url) as ours, connected(server.url) as user:
-        async with serving(ServiceDoor(ours), handler), asyncio.timeout(PATIENCE_SEC):
-            asking = asyncio.gather(*(ask_many(user) for _ in range(10)))
-            await half.wait()
-            await server.kill()
-            await server.start()
-            answers = [answer.decode() for batch in await asking for answer in batch]
+    async with (
+        nats_process() as server,
+        connected(server.url) as ours,
+        connected(server.url) as user,
+        serving(ServiceDoor(ours), handler),
+        asyncio.timeout(PATIENCE_SEC),
+    ):
+        asking = asyncio.gather(*(ask_many(user) for _ in range(10)))
+        await half.wait()
+        await server.kill()
+        await server.start()
+        answers = [answer.decode() for batch in await asking for answer in batch]
     assert len(set(answers)) == 300
     assert set(answers) <= done

@@ -117,9 +117,7 @@ def given_project(events: Sequence[ProjectEvent]) -> GivenProject:
     return GivenProject(project)
 
 
-def _when(
-    state: S, decide: Callable[[], Sequence[Event]], evolve: Callable[[S, Event], S]
-) -> When:
+def _when(state: S, decide: Callable[[], Sequence[Event]], evolve: Callable[[S, Event], S]) -> When:
     try:
         happened = tuple(decide())
     except Refusal as refusal:
@@ -128,9 +126,7 @@ def _when(
     return When(state, happened)
 
 
-def prove_told_truly(
-    state: S, happened: Sequence[Event], evolve: Callable[[S, Event], S]
-) -> None:
+def prove_told_truly(state: S, happened: Sequence[Event], evolve: Callable[[S, Event], S]) -> None:
     """Prove ``from_status`` is the status before each event, and each survives the log."""
     for event in happened:
         if hasattr(event, "from_status"):

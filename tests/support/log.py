@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
@@ -19,8 +19,8 @@ from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.ports import Append, Appended
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.services.projector import Projector
-from projections.compare import differences
 from projections.base import ReadModel, fold
+from projections.compare import differences
 from projections.models import MODELS
 
 
@@ -96,10 +96,12 @@ async def open_log(url: str) -> AsyncIterator[Log]:
 
 
 @asynccontextmanager
-async def running(*coroutines: object) -> AsyncIterator[list[asyncio.Task[object]]]:
+async def running(
+    *coroutines: Coroutine[object, object, object],
+) -> AsyncIterator[list[asyncio.Task[object]]]:
     """Run coroutines beside the block; cancel them after it. What they raise, the block raises."""
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in coroutines]  # type: ignore[arg-type]
+        tasks = [group.create_task(one) for one in coroutines]
         try:
             yield tasks
         finally:
@@ -110,7 +112,7 @@ async def running(*coroutines: object) -> AsyncIterator[list[asyncio.Task[object
 async def project_all(log: Log, *, up_to: int, **models: ReadModel) -> None:
     """Run a projector until every model is live and complete up to a position."""
     projector = log.projector(**models)
-    async with running(projector.run()):
+    async with asyncio.timeout(30), running(projector.run()):
         await projector.reached(up_to)
 
 
@@ -122,6 +124,3 @@ async def assert_folded(log: Log, *models: ReadModel) -> None:
         expected = fold(model, history[:position])
         assert list(differences(expected, rows)) == []
         assert position == len(history)
-
-
-__all__ = ["Log", "SilentBus", "assert_folded", "open_log", "project_all", "running", "suppress"]

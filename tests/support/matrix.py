@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -20,8 +19,6 @@ from pandar_daemon.domain.task import TaskCommand
 from pandar_daemon.domain.task_rules import Stale
 from tests.support import stories as s
 from tests.support.given import NOW, When, given
-
-_DENIED_CANCELS: Final = {"on_deny": "cancel"}
 
 STATES: Final[Mapping[str, list[did.TaskEvent]]] = MappingProxyType(
     {
@@ -88,7 +85,7 @@ COMMANDS: Final[Mapping[str, TaskCommand]] = MappingProxyType(
 PEOPLE: Final = tuple(COMMANDS)[:9]
 """The commands people send; the others are sent by runners and by Pandar itself."""
 
-REFUSED, STALE, GONE, NOTHING = "–", "stale", "404", "nothing"
+REFUSED, STALE, GONE, NOTHING = "409", "stale", "404", "nothing"
 
 
 def outcome(command: str, state: str) -> When:
@@ -131,6 +128,3 @@ def moves() -> dict[tuple[Status, Status], list[str]]:
 
 def _events(command: str, state: str) -> list[did.TaskEvent]:
     return [e for e in outcome(command, state).happened if isinstance(e, did.TaskEvent)]
-
-
-RETRY_PAUSE: Final = timedelta(seconds=10)

@@ -94,8 +94,8 @@ attempt    2 on …0badcafe
 
 output, see pandar task logs 42
   ok cloned
-  a long line a long line a long line a long line a long line a long line a long line a long line
-  a long line
+  a long line a long line a long line a long line a long line a long line a long line a long line a
+  long line
 
 ATTEMPT  STATUS   STARTED   TOOK  EXIT  RUNNER
       1  failed   1 h ago  3.2 s     1  r1

@@ -67,22 +67,16 @@ TASKS = [
 ]
 
 PLAIN_100 = """\
-  ID  STATUS     NAME                                       PRIORITY                           AGE
-1041  needs you  Nightly audit                                        git push protected   3 m ago
-1042  running    Refactor the parser                                  62%                 12 m ago
-   7  pending    Update the dependencies of the monorepo, …  urgent    queued               4 s ago
-   3  completed  夜间审计                                             2 m 3 s              2 h ago
-   2  failed     Broken                                               exit 1               1 d ago
-   1  cancelled  Old                                                                       1 w ago
+  ID  STATUS     NAME                                         PRIORITY                           AGE
+1041  needs you  Nightly audit                                          git push protected   3 m ago
+1042  running    Refactor the parser                                    62%                 12 m ago
+   7  pending    Update the dependencies of the monorepo, t…  urgent    queued               4 s ago
+   3  completed  夜间审计                                               2 m 3 s              2 h ago
+   2  failed     Broken                                                 exit 1               1 d ago
+   1  cancelled  Old                                                                         1 w ago
 
 1 needs you, 1 running, 1 pending, 1 failed, 1 completed, 1 cancelled
 see what it asks:  pandar task show 1041
-"""
-
-COLOUR_60 = """\
-  ID  STATUS       NAME                                  AGE
-1041  ◆ needs you  Nightly audit     git push p…     3 m ago
-1042  ◐ running    Refactor the pa…  ━━━──  62%     12 m ago
 """
 
 

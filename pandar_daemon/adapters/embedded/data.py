@@ -7,8 +7,8 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,14 +17,16 @@ from pandar_daemon.adapters.embedded.errors import CannotStart
 
 SECRET_BYTES = 48
 LEFTOVER_TIMEOUT_SEC = 30.0
+LOOK_TIMEOUT_SEC = 0.3  # somebody who only asks whether the directory is owned may hold the lock
 _OWNER = "owner.lock"
 _SERVERS = "servers.lock"
 _PORTS = "ports.json"
-_OTHERS_MAY_LOOK = stat.S_IRWXG | stat.S_IRWXO
+# Passing through (0711) shows nothing, and is what an account that Postgres becomes needs.
+_OTHERS_MAY_LOOK = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 class DataDirectory:
-    """A directory of mode 0700, made if it is not there.
+    """A directory nobody else can look into (0700), made if it is not there.
 
     Raises `CannotStart` for a path that cannot be used, and for one that is open to others and
     holds somebody else's files: what we did not make we do not close.
@@ -46,19 +48,16 @@ class DataDirectory:
         Raises `CannotStart` while another Pandar holds it. Servers a killed Pandar left are
         waited for: their descriptor says when the last is gone.
         """
-        owner = self._lock_owner()
-        try:
-            servers = await self._lock_servers()
-            try:
-                yield servers
-            finally:
-                os.close(servers)
-        finally:
-            os.close(owner)
+        with self._lock_file(_OWNER) as owner, self._lock_file(_SERVERS) as servers:
+            await self._take(owner)
+            await self._wait_for_leftovers(servers)
+            yield servers
 
     def check_unowned(self) -> None:
-        """Raise `CannotStart` while a Pandar runs here."""
-        os.close(self._lock_owner())
+        """Raise `CannotStart` while a Pandar runs here; changes nothing."""
+        with self._lock_file(_OWNER) as owner:
+            if not _try_lock(owner, fcntl.LOCK_SH):
+                raise self._owned(owner)
 
     def secret(self, name: str) -> str:
         """Return the secret in the file ``name``, made once: 96 hexadecimal digits, mode 0600.
@@ -121,45 +120,49 @@ class DataDirectory:
             raise CannotStart(msg)
         self.path.chmod(0o700)
 
-    def _lock_owner(self) -> int:
-        file = self._open_lock(_OWNER)
-        if not _try_lock(file):
-            pid = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(file)
-            msg = (
-                f"another Pandar already runs on {self.path} (pid {pid}): stop it, or give this"
-                " one a directory of its own with PANDAR_DATA"
-            )
-            raise CannotStart(msg)
-        os.truncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        return file
+    async def _take(self, owner: int) -> None:
+        if not await _lock_within(owner, LOOK_TIMEOUT_SEC):
+            raise self._owned(owner)
+        os.truncate(owner, 0)
+        os.pwrite(owner, f"{os.getpid()}\n".encode(), 0)
 
-    async def _lock_servers(self) -> int:
-        file = self._open_lock(_SERVERS)
-        try:
-            async with asyncio.timeout(LEFTOVER_TIMEOUT_SEC):
-                while not _try_lock(file):  # noqa: ASYNC110 - the kernel tells of no release
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            os.close(file)
+    def _owned(self, owner: int) -> CannotStart:
+        pid = os.pread(owner, 20, 0).decode(errors="replace").strip() or "unknown"
+        return CannotStart(
+            f"another Pandar already runs on {self.path} (pid {pid}): stop it, or give this one a"
+            " directory of its own with PANDAR_DATA"
+        )
+
+    async def _wait_for_leftovers(self, servers: int) -> None:
+        if not await _lock_within(servers, LEFTOVER_TIMEOUT_SEC):
             msg = (
                 f"servers of an earlier Pandar still run on {self.path}: stop the postgres and"
                 " nats-server processes that name this directory, and start again"
             )
-            raise CannotStart(msg) from None
-        except BaseException:
-            os.close(file)
-            raise
-        return file
+            raise CannotStart(msg)
 
-    def _open_lock(self, name: str) -> int:
-        return os.open(self.path / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    @contextmanager
+    def _lock_file(self, name: str) -> Iterator[int]:
+        file = os.open(self.path / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            yield file
+        finally:
+            os.close(file)  # which ends our lock
 
 
-def _try_lock(file: int) -> bool:
+async def _lock_within(file: int, timeout_sec: float) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        async with asyncio.timeout(timeout_sec):
+            while not _try_lock(file):  # noqa: ASYNC110 - the kernel tells of no release
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _try_lock(file: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

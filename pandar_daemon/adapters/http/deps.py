@@ -20,6 +20,7 @@ from pandar_daemon.ports import (
     TaskReads,
     Wire,
 )
+from pandar_daemon.telemetry import Metrics
 
 
 class TokenVerifier(Protocol):
@@ -78,6 +79,7 @@ class Deps:
     wire: Wire
     tail: Tail
     verifier: TokenVerifier
+    metrics: Metrics
     bus_position: BusPosition
     agents: frozenset[str]
     hosts: frozenset[str] = frozenset()

@@ -75,6 +75,10 @@ class Follower:
             return []
         return await tail.after(position, BATCH)
 
+    def told(self) -> None:
+        """Count an event sent to the client."""
+        self._needs.metrics.streamed()
+
     async def sees(self, recorded: Recorded) -> bool:
         """Whether the client may see an event, now."""
         return await self._membership.sees(self._principal, recorded.project_id)
@@ -145,6 +149,7 @@ async def _run(
         for recorded in batch if isinstance(batch, list) else []:
             if choose(recorded) and await cursor.sees(recorded):
                 await sink.write(as_message(recorded))
+                cursor.told()
             position = recorded.position
 
 

@@ -9,7 +9,6 @@ from http import HTTPStatus
 from typing import Final, TypeVar
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 from events.task import Json
 from pandar_daemon.adapters.http.bodies import answer
@@ -19,6 +18,7 @@ from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission
 from pandar_daemon.domain.refusals import Forbidden
 from pandar_daemon.ports import Head
+from pandar_daemon.telemetry.metrics import CONTENT_TYPE
 
 T = TypeVar("T")
 PROBE_SEC: Final = 2.0
@@ -76,8 +76,8 @@ async def metrics(request: web.Request) -> web.Response:
         await authenticate(request)
         if not access.within_ceiling(request[PRINCIPAL], Permission.SYSTEM_READ):
             raise Forbidden(Permission.SYSTEM_READ)
-    body = generate_latest(REGISTRY)
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+    body = deps(request).metrics.render()
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _loopback(request: web.Request) -> bool:

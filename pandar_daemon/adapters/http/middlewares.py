@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Final
 
 import structlog
@@ -11,7 +10,6 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from events.ids import TOKEN as TOKEN_RULE
-from pandar_daemon.adapters.http import metrics
 from pandar_daemon.adapters.http.deps import (
     DEPS,
     PRINCIPAL,
@@ -24,6 +22,7 @@ from pandar_daemon.adapters.http.deps import (
 from pandar_daemon.adapters.http.params import header_number
 from pandar_daemon.adapters.http.problems import problems
 from pandar_daemon.domain.refusals import Malformed, Unauthenticated, Unavailable
+from pandar_daemon.telemetry import Traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -35,10 +34,6 @@ SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
-)
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _POLL_SEC: Final = 0.02
 
 
@@ -65,11 +60,10 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         return answer
     finally:
         took = needs.clock.boottime() - began
-        method = request.method if request.method in _METHODS else "OTHER"
-        metrics.served(method, _route(request), status, took)
+        needs.metrics.served(request.method, _route(request), status, took)
         log.info(
             "http.served",
-            method=method,
+            method=request.method[:20],
             path=request.path[:200],
             status=status,
             duration_ms=round(took * 1000, 1),
@@ -81,11 +75,10 @@ def _identify(request: web.Request, needs: Deps) -> None:
     asked = request.headers.get("X-Request-ID", "")
     fresh = needs.clock.new_id()
     request[REQUEST_ID] = asked if TOKEN_RULE.fullmatch(asked) else str(fresh)
-    trace = request.headers.get("traceparent", "")
-    if not _TRACEPARENT.fullmatch(trace):
-        span = needs.clock.new_id()
-        trace = f"00-{fresh.hex}-{span.hex[16:]}-01"
-    request[TRACEPARENT] = trace
+    caller = Traceparent.parse(request.headers.get("traceparent"))
+    span = needs.clock.new_id()
+    here = caller.child(span) if caller else Traceparent.new(fresh, span)
+    request[TRACEPARENT] = str(here)
 
 
 def _route(request: web.Request) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -29,13 +28,12 @@ from pandar_daemon.adapters.http.stored_output import (
     piece,
     text_of,
 )
-from pandar_daemon.adapters.http.streaming import Sink, opened
+from pandar_daemon.adapters.http.streaming import opened
 from pandar_daemon.domain.refusals import Invalid, Refusal
 from pandar_daemon.ports import Chunk, OutputKey
 
 TAIL: Final = 100
 _BATCH: Final = 256
-_CHECK_SEC: Final = 5.0
 _RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
 _TEXT: Final = {"Content-Type": "text/plain; charset=utf-8", "X-Accel-Buffering": "no"}
 _LIVE: Final = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING_CONFIRMATION})
@@ -162,7 +160,7 @@ async def _follow(request: web.Request, row: Json, wanted: Wanted) -> web.Stream
             await sink.write((gap(missing) if missing else b"") + chunk.data)
 
         ending = Ending(needs, stream, position, runs)
-        await Pipe(needs.outputs, key, start, emit).run(ending.of(key.attempt, sink))
+        await Pipe(needs.outputs, key, start, emit).run(ending.of(key.attempt))
     return sink.reply
 
 
@@ -175,20 +173,15 @@ class Ending:
         self._position = position
         self._runs = runs
 
-    async def of(self, attempt: int, sink: Sink) -> int:
-        """Return how many bytes the attempt wrote, once it is over; raises `Gone`."""
+    async def of(self, attempt: int) -> int:
+        """Return how many bytes the attempt wrote, once it is over."""
         while (written := self._runs.written(attempt)) is None:
-            sink.check()
             batch = await self._next()
             self._runs.observe(event for event in batch if event.stream == self._stream)
         return written
 
     async def _next(self) -> list[Recorded]:
-        try:
-            async with asyncio.timeout(_CHECK_SEC):
-                await self._needs.tail.wait(self._position)
-        except TimeoutError:
-            return []
+        await self._needs.tail.wait(self._position)
         batch = await self._needs.tail.after(self._position, _BATCH)
         self._position = batch[-1].position if batch else self._position
         return batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Final
 
+import msgspec
 from aiohttp import web
 from msgspec import Meta
 
@@ -18,7 +19,7 @@ from pandar_daemon.adapters.http.params import Query, etag, id_in_path, query, u
 from pandar_daemon.adapters.http.writing import Sent, created, send
 from pandar_daemon.domain.access import Permission
 from pandar_daemon.domain.options import validate
-from pandar_daemon.domain.reading import convert, invalid
+from pandar_daemon.domain.reading import decode
 from pandar_daemon.domain.refusals import NotFound
 
 _SEARCHED: Final = ("name", "description", "git_url")
@@ -70,7 +71,7 @@ async def members(request: web.Request) -> web.Response:
 async def _project(request: web.Request) -> Json:
     number = id_in_path(request, "project")
     what = f"project {number}"
-    row = await deps(request).projects.get(number)
+    row = await deps(request).projects.get(number) or await _logged(deps(request), number, None)
     if row is None:
         raise NotFound(what)
     await visibility.check(request, Permission.PROJECT_READ, number, what)
@@ -103,10 +104,7 @@ async def add_member(request: web.Request) -> web.Response:
 async def remove_member(request: web.Request) -> web.Response:
     """Take somebody out."""
     number = id_in_path(request, "project")
-    user, fault = convert(request.match_info["user"], RemoveMember.__annotations__["user"], "user")
-    if fault:
-        raise invalid([fault])
-    wanted = RemoveMember(user=str(user))
+    wanted = decode(msgspec.json.encode({"user": request.match_info["user"]}), RemoveMember)
     validate(wanted, deps(request).agents, deps(request).clock.now())
     sent = await send(request, "project.remove_member", wanted, target=number)
     return web.Response(status=HTTPStatus.NO_CONTENT, headers=sent.headers)
@@ -115,8 +113,11 @@ async def remove_member(request: web.Request) -> web.Response:
 async def _answer(needs: Deps, sent: Sent) -> web.Response:
     """Return a project as the command left it, folded from the log."""
     number = int(sent.accepted.id)
-    history = await needs.store.read_stream(project_stream(number), up_to=sent.accepted.position)
-    row = project_rows.as_of(history)
+    row = await _logged(needs, number, sent.accepted.position)
     if row is None:
         raise NotFound(f"project {number}")
     return answer(row, headers=sent.headers)
+
+
+async def _logged(needs: Deps, number: int, up_to: int | None) -> Json | None:
+    return project_rows.as_of(await needs.store.read_stream(project_stream(number), up_to=up_to))

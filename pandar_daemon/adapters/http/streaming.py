@@ -14,8 +14,8 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from prometheus_client import Gauge
 
-from pandar_daemon.adapters.http import metrics
 from pandar_daemon.adapters.http.deps import PRINCIPAL, deps
 from pandar_daemon.adapters.http.problems import TooManyStreams
 from pandar_daemon.domain.refusals import Unavailable
@@ -79,7 +79,7 @@ class Streams:
         needs, user = deps(request), request[PRINCIPAL].user
         self._admit(user, needs.limits.streams_per_user, needs.limits.streams)
         reply = web.StreamResponse(headers={**headers, "Cache-Control": "no-store"})
-        with self._counted(user):
+        with self._counted(user, needs.metrics.streams):
             await reply.prepare(request)
             sink = Sink(request, reply, needs.limits.write_sec)
             try:
@@ -94,16 +94,16 @@ class Streams:
                 sink.abort()
 
     @contextmanager
-    def _counted(self, user: str) -> Iterator[None]:
+    def _counted(self, user: str, streams: Gauge) -> Iterator[None]:
         task = asyncio.current_task()
         self._by_user[user] += 1
-        metrics.STREAMS.inc()
+        streams.inc()
         if task:
             self._open.add(task)
         try:
             yield
         finally:
-            metrics.STREAMS.dec()
+            streams.dec()
             self._by_user -= Counter([user])
             if task:
                 self._open.discard(task)

@@ -143,6 +143,7 @@ class _Task:
         if recorded.position > self._place.position:
             self._place = replace(self._place, position=recorded.position)
             await self._sink.write(as_message(recorded, str(self._place)))
+            self._needs.metrics.streamed()
 
     async def _carry(self) -> None:
         attempt, offset = self._place.attempt or self._runs.attempt, self._place.offset

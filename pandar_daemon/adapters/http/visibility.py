@@ -7,21 +7,18 @@ from collections import OrderedDict
 from aiohttp import web
 from msgspec import Struct
 
-from events.ids import task_stream
+from events.ids import project_stream, task_stream
 from events.task import Json
+from pandar_daemon.adapters.http import project_rows
 from pandar_daemon.adapters.http.deps import PRINCIPAL, Deps, deps
 from pandar_daemon.adapters.http.params import id_in_path
 from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission, Principal
+from pandar_daemon.domain.project import OWNER
 from pandar_daemon.domain.refusals import Forbidden, NotFound
 from projections import tasks as task_rows
 
 _USERS_REMEMBERED = 10_000
-
-
-async def roles(request: web.Request) -> dict[int, str]:
-    """Return the caller's role in each project they belong to."""
-    return await deps(request).projects.roles(request[PRINCIPAL].user)
 
 
 async def readable(request: web.Request, permission: Permission) -> frozenset[int] | None:
@@ -34,7 +31,7 @@ async def readable(request: web.Request, permission: Permission) -> frozenset[in
         raise Forbidden(permission)
     if principal.everywhere:
         return None
-    held = await roles(request)
+    held = await deps(request).projects.roles(principal.user)
     return frozenset(p for p, role in held.items() if access.may(principal, permission, role))
 
 
@@ -43,19 +40,29 @@ async def projects_of(request: web.Request, project_id: int | None) -> frozenset
 
     Raises `NotFound` for one project they may not know of.
     """
-    seen = await readable(request, Permission.TASK_READ)
     if project_id is None:
-        return seen
-    if seen is not None and project_id not in seen:
-        raise NotFound(f"project {project_id}")
+        return await readable(request, Permission.TASK_READ)
+    await check(request, Permission.TASK_READ, project_id, f"project {project_id}")
     return frozenset({project_id})
 
 
 async def check(request: web.Request, permission: Permission, project_id: int, what: str) -> None:
     """Return when the caller has the permission in a project; raises as `access.require`."""
     principal = request[PRINCIPAL]
-    role = None if principal.everywhere else (await roles(request)).get(project_id)
+    role = None if principal.everywhere else await _role(deps(request), principal, project_id)
     access.require(principal, permission, role, what)
+
+
+async def _role(needs: Deps, principal: Principal, project_id: int) -> str | None:
+    """Return the role in a project; one so new that no read model has it is in the log."""
+    held = await needs.projects.roles(principal.user)
+    if project_id in held:
+        return held[project_id]
+    row = project_rows.as_of(await needs.store.read_stream(project_stream(project_id)))
+    if row is None:
+        return None
+    members = {member["user"]: str(member["role"]) for member in row["members"]}
+    return OWNER if row["owner"] == principal.user else members.get(principal.user)
 
 
 async def task(request: web.Request) -> Json:

@@ -107,9 +107,11 @@ class NatsOutputs:
 
         subject = subjects.live_output(key.project_id, key.task_id, key.attempt)
         route = Route(subject, arrived)
-        async with self._connection.listen(route, on_up=lambda: buffer.put(None)):
-            async with contextlib.aclosing(self._follow(key, start, buffer)) as chunks:
-                yield chunks
+        async with (
+            self._connection.listen(route, on_up=lambda: buffer.put(None)),
+            contextlib.aclosing(self._follow(key, start, buffer)) as chunks,
+        ):
+            yield chunks
 
     async def _follow(
         self, key: OutputKey, start: int, buffer: Buffer[_Stored | None]
@@ -197,7 +199,8 @@ def _outgoing(key: OutputKey, execution_id: UUID, chunks: Sequence[Chunk]) -> It
         headers = {
             "Pandar-Offset": str(chunk.offset),
             "Pandar-Execution": str(execution_id),
-            "Nats-Msg-Id": f"{execution_id}-{chunk.offset}",
+            # The length too: a chunk repeated longer is another one, and must be stored.
+            "Nats-Msg-Id": f"{execution_id}-{chunk.offset}-{len(chunk.data)}",
         }
         yield Outgoing(subject=_subject(key), body=chunk.data, headers=headers)
 

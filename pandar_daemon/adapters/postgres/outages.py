@@ -7,9 +7,19 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from pandar_daemon.adapters.postgres.pool import AWAY
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import ChangeRefused
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # killed in the middle of an answer
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""The database is away, starting, stopping or full."""
 
 BUSY = (*AWAY, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 """The database is away, or another process is in the way: the same may work later."""
@@ -30,6 +40,15 @@ NOT_SERVED = (
     asyncpg.InvalidSchemaNameError,
 )
 """No generation of this release's shape is served yet."""
+
+
+@contextmanager
+def calling() -> Iterator[None]:
+    """Turn an outage into ``ConnectionError``, whatever asyncpg calls it."""
+    try:
+        yield
+    except AWAY as error:
+        raise ConnectionError(f"the database is away: {type(error).__name__}") from error
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
+
+from pandar_daemon.adapters.postgres.outages import calling
 
 ROLE = "pandar_app"
 _SETTINGS = {
@@ -15,30 +17,11 @@ _SETTINGS = {
     "timezone": "UTC",
 }
 
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
-"""What asyncpg raises when the database is away, starting, stopping or full."""
-
-
-@contextmanager
-def away_is_connection_error() -> Iterator[None]:
-    """Turn every way of being away into ``ConnectionError``, the one the services know."""
-    try:
-        yield
-    except AWAY as error:
-        raise ConnectionError(f"the database is away ({type(error).__name__})") from error
-
 
 async def connect(url: str) -> asyncpg.Connection:
     """Return one connection outside the pool; the caller closes it.
 
-    Raises one of `AWAY` when the database is away.
+    Raises one of `outages.AWAY` when the database is away.
     """
     connection = await asyncpg.connect(url, server_settings=_SETTINGS, timeout=10)
     await _act_as_app(connection)
@@ -58,28 +41,28 @@ class Database:
 
     async def fetch(self, sql: str, *arguments: object) -> list[asyncpg.Record]:
         """Return all rows."""
-        with away_is_connection_error():
+        with calling():
             return await self._pool.fetch(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: object) -> asyncpg.Record | None:
         """Return the first row, if any."""
-        with away_is_connection_error():
+        with calling():
             return await self._pool.fetchrow(sql, *arguments)
 
     async def fetchval(self, sql: str, *arguments: object) -> object:
         """Return the first column of the first row, ``None`` without one."""
-        with away_is_connection_error():
+        with calling():
             return await self._pool.fetchval(sql, *arguments)
 
     async def execute(self, sql: str, *arguments: object) -> str:
         """Run a statement and return its tag."""
-        with away_is_connection_error():
+        with calling():
             return await self._pool.execute(sql, *arguments)
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
         """Yield one connection, for a transaction; never left open."""
-        with away_is_connection_error():
+        with calling():
             async with self._pool.acquire() as connection:
                 yield connection
 

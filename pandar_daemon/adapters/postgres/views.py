@@ -40,10 +40,12 @@ class PgViews:
             rows = await self._database.fetch(query("select_checkpoints"))
         return [Checkpoint(**{**row, "parked": frozenset(row["parked"])}) for row in rows]
 
-    async def begin(self, model: ReadModel) -> Checkpoint:
-        """Return the generation under construction of this version; see `Views.begin`."""
+    async def begin(self, model: ReadModel, *, beside: int) -> Checkpoint:
+        """Return the generation that follows ``beside``; see `Views.begin`."""
         async with self._alone(model) as connection:
-            row = await connection.fetchrow(query("select_unfinished"), model.name, model.version)
+            row = await connection.fetchrow(
+                query("select_successor"), model.name, model.version, beside
+            )
             if row is not None:
                 return Checkpoint(**row)
             row = await connection.fetchrow(query("insert_generation"), model.name, model.version)

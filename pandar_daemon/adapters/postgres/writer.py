@@ -26,7 +26,8 @@ import structlog
 from msgspec import Struct
 
 from events import codec
-from pandar_daemon.adapters.postgres.pool import AWAY, Database, connect
+from pandar_daemon.adapters.postgres.outages import BUSY
+from pandar_daemon.adapters.postgres.pool import Database, connect
 from pandar_daemon.ports import (
     Append,
     Appended,
@@ -49,7 +50,6 @@ QUEUE_MAX = 10_000
 RETRY_SEC = 10.0
 """How long a lost connection is retried before the askers are told the outcome is unknown."""
 
-_TRANSIENT = (*AWAY, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 _SQL = f"SELECT * FROM append_batch({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - placeholders only
 
 
@@ -115,7 +115,7 @@ class Writer:
     async def _write(self, batch: list[_Waiting]) -> None:
         try:
             verdicts = await self._send_again(batch)
-        except _TRANSIENT as error:
+        except BUSY as error:
             log.warning("log.append_unknown", items=len(batch), error=type(error).__name__)
             for waiting in batch:
                 _fail(waiting, ConnectionError("the database is away; the outcome is unknown"))
@@ -148,7 +148,7 @@ class Writer:
         while True:
             try:
                 return await self._send(items, arguments)
-            except _TRANSIENT:
+            except BUSY:
                 self._drop_connection()
                 if self._clock.boottime() + pause > deadline:
                     raise

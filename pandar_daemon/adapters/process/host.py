@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import IO
 
@@ -64,7 +64,7 @@ class TerminalProcess:
             reason = os.strerror(failure) if failure else "its guardian died"
             raise OSError(failure, reason, command)
 
-    async def output(self) -> AsyncIterator[bytes]:
+    async def output(self) -> AsyncGenerator[bytes, None]:
         """Iterate over what the terminal shows, until the last process closed it."""
         try:
             while data := await _read(self._terminal):

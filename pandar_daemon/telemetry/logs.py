@@ -1,0 +1,115 @@
+"""Log lines: one JSON object each, or a pretty line for a person; never a secret.
+
+Every line, of Pandar's own and of the libraries', passes `scrub` last.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, MutableMapping
+from typing import Final, TextIO
+
+import msgspec
+import structlog
+from structlog.types import EventDict, Processor
+
+_SECRET_WORDS: Final = frozenset(
+    {"token", "authorization", "password", "passwd", "secret", "cookie", "proof", "headers"}
+)
+"""A key with one of these words in it is dropped: ``pandar_token``, ``X-Auth-Token``."""
+
+_MASKS: Final = (
+    (re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?"), "[token]"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 [token]"),
+    (re.compile(r"(?<=://)[^\s/@?#]+(?=@)"), "[userinfo]"),
+    (re.compile(r"(?i)([?&](?:access_token|token|jwt|secret|password)=)[^&\s]+"), r"\1[token]"),
+)
+_DEPTH_MAX: Final = 6
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_QUIET: Final = ("asyncio", "aiohttp.access", "nats")
+"""Libraries whose chatter below a warning says nothing an operator needs."""
+
+
+def configure_logs(stream: TextIO, *, level: str = "info", pretty: bool = False) -> None:
+    """Send every log line of this process to ``stream``, from ``level`` on.
+
+    An unknown level counts as ``info``. May be called again; the last call holds.
+    """
+    at = _LEVELS.get(level.lower(), logging.INFO)
+    renderer = _pretty(stream) if pretty else structlog.processors.JSONRenderer(_json)
+    structlog.configure(
+        processors=[*_PREPARING, scrub, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(at),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    _capture_libraries(stream, at, renderer)
+
+
+def scrub(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Drop what is named like a secret and mask what looks like one, at any depth."""
+    return {key: _clean(value, 0) for key, value in event.items() if not _secret(key)}
+
+
+_PREPARING: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    structlog.processors.format_exc_info,
+]
+
+
+def _pretty(stream: TextIO) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(),
+        timestamp_key="at",
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _capture_libraries(stream: TextIO, level: int, renderer: Processor) -> None:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_PREPARING],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                scrub,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _secret(key: object) -> bool:
+    return not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z]+", str(key).lower()))
+
+
+def _clean(value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if depth >= _DEPTH_MAX:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(k): _clean(v, depth + 1) for k, v in value.items() if not _secret(k)}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item, depth + 1) for item in value]
+    return _mask(str(value))
+
+
+def _mask(text: str) -> str:
+    for pattern, mask in _MASKS:
+        text = pattern.sub(mask, text)
+    return text
+
+
+def _json(event: MutableMapping[str, object], **_: object) -> str:
+    return msgspec.json.encode(event).decode()

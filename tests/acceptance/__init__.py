@@ -1,0 +1,1 @@
+"""What a user does, against a whole Pandar started as they start it."""

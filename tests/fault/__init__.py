@@ -1,0 +1,1 @@
+"""Real processes killed under load; afterwards everything is checked."""

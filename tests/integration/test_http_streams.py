@@ -1,0 +1,303 @@
+"""Live streams over HTTP: events and output, resumed without gap or duplicate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pandar_daemon.adapters.http.deps import Limits
+from pandar_daemon.ports import Chunk
+from tests.support.api import Api, Person, running_api
+
+HEARTBEAT_SEC = 0.2
+
+
+@pytest.fixture
+async def api(database_url: str, nats_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """Return a running API whose streams beat five times a second."""
+    limits = Limits(heartbeat_sec=HEARTBEAT_SEC, streams_per_user=3, membership_sec=0.0)
+    async with running_api(database_url, nats_url, tmp_path, limits=limits) as running:
+        yield running
+
+
+async def _ran(api: Api, person: Person, text: bytes = b"hello\n") -> int:
+    task = await person.task(await person.project(), auto_start=True)
+    work = await api.claim()
+    await api.write(work, Chunk(offset=0, data=text))
+    await api.finish(work, output_bytes=len(text))
+    return task
+
+
+async def test_a_task_is_watched_from_its_beginning(api: Api) -> None:
+    """A stream opened late tells the whole history first, then output and what follows."""
+    person = api.person()
+    task = await person.task(await person.project(), auto_start=True)
+    work = await api.claim()
+    async with person.stream(f"/tasks/{task}/stream") as stream:
+        names = [(await stream.next()).name for _ in range(3)]
+        assert names == ["task.created", "task.start_requested", "task.started"]
+        await api.write(work, Chunk(offset=0, data=b"zw"), Chunk(offset=2, data=b"\xc3"))
+        await api.write(work, Chunk(offset=3, data=b"\xb6i\n"))
+        text = ""
+        while not text.endswith("\n"):
+            message = await stream.next()
+            assert (message.name, message.data["attempt"]) == ("output", 1)
+            text += message.data["text"]
+        assert text == "zwöi\n"
+        await api.finish(work, output_bytes=6)
+        assert (await stream.next()).name == "task.completed"
+
+
+async def test_a_task_stream_resumes_exactly(api: Api) -> None:
+    """Whatever message a client saw last, it gets each of the others once, in order."""
+    person = api.person()
+    task = await _ran(api, person)
+    async with person.stream(f"/tasks/{task}/stream") as stream:
+        whole = [await stream.next() for _ in range(5)]
+    events = [m for m in whole if m.name != "output"]
+    for seen in events:
+        async with person.stream(f"/tasks/{task}/stream?output=false", seen.id) as stream:
+            position = int(seen.id.split(".")[0])
+            rest = [m for m in events if int(m.id.split(".")[0]) > position]
+            got = [await stream.next() for _ in rest]
+            assert [m.data for m in got] == [m.data for m in rest]
+    last = next(m for m in whole if m.name == "output")
+    async with person.stream(f"/tasks/{task}/stream", f"{last.id}") as stream:
+        assert (await stream.heartbeat()).id.endswith(".1.6")
+
+
+async def test_events_resume_without_gap_or_duplicate(api: Api) -> None:
+    """Clients that break off anywhere see together exactly what one that stays sees."""
+    person = api.person()
+    project = await person.project()
+    begin = str(person.position)
+    for number in range(40):  # more than the ring of the test's Tail holds
+        await person.task(project, name=f"n{number}")
+    end = person.position
+    seen: list[int] = []
+    last = begin
+    while int(last) < end:
+        async with person.stream("/events", last) as stream:
+            for _ in range(min(7, end - int(last))):
+                message = await stream.next()
+                seen.append(int(message.id))
+                last = message.id
+    assert seen == list(range(int(begin) + 1, end + 1))
+
+
+async def test_many_clients_see_the_same_order(api: Api) -> None:
+    """Three clients of one user follow live; each gets every event once, in log order."""
+    person = api.person()
+    project = await person.project()
+    begin = str(person.position)
+
+    async def watch() -> list[int]:
+        async with person.stream("/events", begin) as stream:
+            return [int((await stream.next()).id) for _ in range(25)]
+
+    watching = [asyncio.create_task(watch()) for _ in range(3)]
+    await asyncio.gather(*(person.task(project) for _ in range(25)))
+    expected = list(range(int(begin) + 1, int(begin) + 26))
+    assert await asyncio.gather(*watching) == [expected] * 3
+
+
+async def test_events_are_filtered_by_type_and_project(api: Api) -> None:
+    """Only what fits the filters comes, and the id moves on over all the rest."""
+    person = api.person()
+    here, there = await person.project(), await person.project("q")
+    async with person.stream(f"/events?project_id={here}&type=task.updated,member") as stream:
+        await person.task(there)
+        task = await person.task(here)
+        await person.call("PUT", f"/tasks/{task}", json={"name": "new"})
+        message = await stream.next()
+        assert (message.name, message.data["stream"]) == ("task.updated", f"task-{task}")
+        await person.task(there)
+        while int((await stream.heartbeat()).id) < person.position:
+            pass
+
+
+async def test_strangers_see_nothing_until_they_belong(api: Api) -> None:
+    """An open stream begins to tell of a project once its client is a member, and stops again."""
+    owner, guest = api.person("1"), api.person("2")
+    project = await owner.project()
+    async with guest.stream("/events") as stream:
+        await owner.task(project, name="hidden")
+        await owner.post(f"/projects/{project}/members", {"user": "2"})
+        await owner.get("/projects")  # the read models have it
+        shown = await owner.task(project, name="shown")
+        while (message := await stream.next()).name != "task.created":
+            pass
+        assert message.data["data"]["name"] == "shown"
+        await owner.call("DELETE", f"/projects/{project}/members/2")
+        await owner.get("/projects")
+        await owner.call("DELETE", f"/tasks/{shown}")
+        while int((heartbeat := await stream.heartbeat()).id) < owner.position:
+            pass
+        assert heartbeat.data is None
+
+
+async def test_a_stream_ends_with_its_token(api: Api) -> None:
+    """Once the token has expired the stream ends instead of going on for ever."""
+    person = api.person(ttl_sec=1.0)
+    async with person.stream("/events") as stream:
+        with pytest.raises(StopAsyncIteration):
+            while True:
+                await stream.heartbeat()
+
+
+async def test_a_position_from_the_future_is_refused(api: Api) -> None:
+    """Last-Event-ID beyond the end, or garbage, is a 422 that names the header."""
+    person = api.person()
+    task = await person.task(await person.project())
+    for path in ("/events", f"/tasks/{task}/stream"):
+        for last in ("999999", "abc", "1.2", "-1"):
+            headers = {"Last-Event-ID": last}
+            problem = await person.refused("GET", path, 422, headers=headers)
+            assert problem["errors"][0]["field"] == "Last-Event-ID"
+
+
+async def test_streams_are_bounded_per_user(api: Api) -> None:
+    """A user's fourth stream is refused with 429; others are not affected."""
+    person, other = api.person("1"), api.person("2")
+    async with person.stream("/events"), person.stream("/events"), person.stream("/events"):
+        await person.refused("GET", "/events", 429)
+        async with other.stream("/events"):
+            pass
+    async with asyncio.timeout(30):
+        while (await _status(person)) == 429:
+            await asyncio.sleep(0.01)  # until the server has noticed that they left
+
+
+async def _status(person: Person) -> int:
+    headers = {"Authorization": f"Bearer {person.token}"}
+    url = f"{person.base_url}/api/v1/events"
+    async with person.session.get(url, headers=headers) as reply:
+        return reply.status
+
+
+async def test_output_is_followed_to_its_end(api: Api) -> None:
+    """Follow begins before the attempt does, carries all of it, and ends when it ends."""
+    person = api.person()
+    task = await person.task(await person.project(), auto_start=True)
+    following = asyncio.create_task(person.call("GET", f"/tasks/{task}/output?follow=true"))
+    work = await api.claim()
+    for number in range(5):
+        await api.write(work, Chunk(offset=2 * number, data=f"{number}\n".encode()))
+    await api.finish(work, output_bytes=10)
+    reply, body = await asyncio.wait_for(following, 30)
+    assert (reply.status, body) == (200, "0\n1\n2\n3\n4\n")
+    assert reply.content_type == "text/plain"
+
+
+async def test_following_what_has_ended_is_reading(api: Api) -> None:
+    """Follow of a finished attempt answers all of it, or its last lines, and ends."""
+    person = api.person()
+    task = await _ran(api, person, b"one\ntwo\nthree\n")
+    for query, expected in (
+        ("", "one\ntwo\nthree\n"),
+        ("&tail=1", "three\n"),
+        ("&offset=4", "two\nthree\n"),
+    ):
+        _, body = await person.call("GET", f"/tasks/{task}/output?follow=true{query}")
+        assert body == expected
+
+
+async def test_what_was_cut_is_said(api: Api) -> None:
+    """A hole in the output is a line in text, and named in JSON."""
+    person = api.person()
+    task = await person.task(await person.project(), auto_start=True)
+    work = await api.claim()
+    await api.write(work, Chunk(offset=0, data=b"head\n"), Chunk(offset=100, data=b"tail\n"))
+    await api.finish(work, output_bytes=105)
+    _, text = await person.call("GET", f"/tasks/{task}/output?follow=true")
+    assert text == "head\n\n[pandar: 95 bytes of output are not kept]\ntail\n"
+    _, shown = await person.call("GET", f"/tasks/{task}/output")
+    assert (shown["output"], shown["offset"]) == ("tail\n", 100)
+    assert shown["cut"] == {"start": 5, "end": 100}
+    _, first = await person.call("GET", f"/tasks/{task}/output?offset=0")
+    assert (first["output"], first["next_offset"], first["cut"]) == ("head\n", 5, None)
+
+
+async def test_output_by_range_tail_and_offset(api: Api) -> None:
+    """Bytes come raw as 206 with their place; lines and slices as JSON or text."""
+    person = api.person()
+    task = await _ran(api, person, "ab€\ntwo\nthree".encode())
+    reply, body = await person.call("GET", f"/tasks/{task}/output", headers={"Range": "bytes=6-8"})
+    assert (reply.status, body) == (206, "two")
+    assert reply.headers["Content-Range"] == "bytes 6-8/*"
+    reply, body = await person.call("GET", f"/tasks/{task}/output", headers={"Range": "bytes=10-"})
+    assert (reply.status, body) == (206, "three")
+    for asked in ("bytes=900-", "bytes=5-2", "lines=1-2", "bytes=0-1,4-5"):
+        await person.refused("GET", f"/tasks/{task}/output", 416, headers={"Range": asked})
+    await api.settle(person)
+    shown = await person.get(f"/tasks/{task}/output?tail=2")
+    assert (shown["output"], shown["offset"], shown["next_offset"]) == ("two\nthree", 6, 15)
+    assert shown["is_complete"] is True
+    sliced = await person.get(f"/tasks/{task}/output?offset=0&length=4")
+    assert (sliced["output"], sliced["next_offset"]) == ("ab", 2)
+    text, body = await person.call(
+        "GET", f"/tasks/{task}/output?tail=1", headers={"Accept": "text/plain"}
+    )
+    assert (text.content_type, body) == ("text/plain", "three")
+
+
+async def test_each_attempt_keeps_its_output(api: Api) -> None:
+    """After a retry the first attempt's output can still be read (the origin lost it)."""
+    person = api.person()
+    task = await _ran_twice(api, person)
+    for attempt, expected in ((1, "first\n"), (2, "second\n")):
+        shown = await person.get(f"/tasks/{task}/output?attempt={attempt}")
+        assert (shown["attempt"], shown["output"], shown["is_complete"]) == (
+            attempt,
+            expected,
+            True,
+        )
+    assert (await person.get(f"/tasks/{task}/output"))["output"] == "second\n"
+
+
+async def _ran_twice(api: Api, person: Person) -> int:
+    task = await person.task(await person.project(), auto_start=True)
+    for text in (b"first\n", b"second\n"):
+        work = await api.claim()
+        await api.write(work, Chunk(offset=0, data=text))
+        outcome = "cancelled" if text == b"first\n" else "completed"
+        if outcome == "cancelled":
+            await person.post(f"/tasks/{task}/cancel")
+        await api.finish(work, output_bytes=len(text), outcome=outcome)
+        if outcome == "cancelled":
+            await person.post(f"/tasks/{task}/retry")
+    await api.settle(person)
+    return task
+
+
+async def test_logs_are_lines_between_events(api: Api) -> None:
+    """The log tells what happened and what was written, in order, with levels and pages."""
+    person = api.person()
+    task = await _ran(api, person, b"one\ntwo\n")
+    await api.settle(person)
+    found = await person.get(f"/tasks/{task}/logs?limit=4")
+    assert [line["message"] for line in found["logs"]][3] == "one"
+    assert (found["total"], found["has_more"]) == (6, True)
+    rest = await person.get(f"/tasks/{task}/logs?limit=4&page=2")
+    assert [line["message"] for line in rest["logs"]][0] == "two"
+    assert (rest["has_more"], rest["logs"][0]["id"]) == (False, 5)
+    assert (await person.get(f"/tasks/{task}/logs?level=ERROR"))["logs"] == []
+
+
+async def test_stopping_ends_open_streams(database_url: str, nats_url: str, tmp_path: Path) -> None:
+    """A server that stops ends its streams at once instead of waiting for their clients."""
+    async with running_api(database_url, nats_url, tmp_path) as api:
+        person = api.person()
+        task = await person.task(await person.project())
+        opened = person.stream("/events")
+        stream = await opened.__aenter__()
+        following = asyncio.create_task(person.call("GET", f"/tasks/{task}/output?follow=true"))
+        async with person.stream("/events"):
+            pass
+    with pytest.raises((StopAsyncIteration, OSError, Exception)):
+        await stream.next()
+    following.cancel()
+    await asyncio.wait({following})

@@ -1,0 +1,308 @@
+"""The public language: names, encoding, upcasting, subjects and ids."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import NODEFAULT, Raw
+
+from events import codec, ids, instant, project, schedule, subjects, task
+from events.codec import EVENTS, CorruptEvent
+from events.commands import ACTIONS, RUNNER_ACTIONS, SCHEDULE_ACTIONS, UpdateTask
+from events.upcast import STEPS, upcast
+from pandar_daemon.domain.access import ACTION_PERMISSION
+from tests.support.given import envelope, recorded
+from tests.support.specimen import specimen
+
+TAG = re.compile(r"[a-z]+\.[a-z_]+")
+UNIONS = (task.TaskEvent, project.ProjectEvent, schedule.ScheduleEvent)
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def test_names_are_unique() -> None:
+    """No two events share a public name."""
+    assert len(EVENTS) == sum(len(get_args(union)) for union in UNIONS)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_name_is_a_category_and_a_word(name: str) -> None:
+    """A name makes exactly two tokens of a subject."""
+    assert TAG.fullmatch(name)
+
+
+def test_every_event_is_known_to_the_codec() -> None:
+    """An event class that is in no union could be written and never read."""
+    classes = {
+        value
+        for module in (task, project, schedule)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, task.Event) and value is not task.Event
+    }
+    assert classes == set(EVENTS.values())
+
+
+def test_every_command_names_its_permission() -> None:
+    """No command is served without a rule who may send it."""
+    served = set(ACTIONS) | {f"run.{action}" for action in RUNNER_ACTIONS}
+    assert set(ACTION_PERMISSION) == served
+    assert all(TAG.fullmatch(action) for action in served | set(SCHEDULE_ACTIONS))
+
+
+# --- encoding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_survives_the_log(name: str) -> None:
+    """What was written is read back, with every field set and with defaults alone."""
+    event = specimen(EVENTS[name])
+    assert codec.name_of(event) == name
+    assert codec.decode(recorded(event)) == event
+    required = {f.name for f in msgspec.structs.fields(event) if f.default is NODEFAULT}
+    bare = {n: value for n, value in msgspec.to_builtins(event).items() if n in required}
+    assert codec.decode(envelope(name, msgspec.json.encode({**bare, "type": name}))) is not None
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_unknown_fields_are_ignored(name: str) -> None:
+    """An event of a newer release, with more fields and a greater version, is read all the same."""
+    event = specimen(EVENTS[name])
+    newer = {**msgspec.json.decode(codec.encode(event)), "from_the_future": {"deep": [1]}}
+    data = msgspec.json.encode(newer)
+    for version in (event.SCHEMA_VERSION, event.SCHEMA_VERSION + 1):
+        assert codec.decode(envelope(name, data, version)) == event
+
+
+@pytest.mark.parametrize("data", [b"{}", b"garbage", b"", b"\xff"])
+def test_an_unknown_type_is_nothing(data: bytes) -> None:
+    """A type this release does not know is skipped, whatever it holds."""
+    assert codec.decode(envelope("task.teleported", data)) is None
+
+
+GARBAGE = [
+    b"",
+    b"null",
+    b"[]",
+    b"{",
+    b"\xff",
+    b'"task.started"',
+    b'{"type":"task.completed"}',
+    b'{"type":"task.started","execution_id":7}',
+    b'{"type":"task.started","runner_id":"\xff"}',
+    b'{"type":"task.started","x":' + b"[" * 100_000,
+    b"\x00" * 10,
+]
+
+
+@pytest.mark.parametrize("data", GARBAGE, ids=range(len(GARBAGE)))
+def test_garbage_is_corrupt(data: bytes) -> None:
+    """A payload that contradicts its type raises the one error readers expect, naming the event."""
+    with pytest.raises(CorruptEvent, match=r"event 7 \(task\.started\)"):
+        codec.decode(envelope("task.started", data))
+
+
+@given(data=st.binary(max_size=200), name=st.sampled_from(sorted(EVENTS)))
+def test_no_bytes_break_the_reader(data: bytes, name: str) -> None:
+    """Whatever bytes a payload holds, reading it returns an event or raises `CorruptEvent`."""
+    try:
+        codec.decode(envelope(name, data))
+    except CorruptEvent:
+        return
+
+
+def test_a_naive_time_is_corrupt() -> None:
+    """A time without its zone could mean any hour."""
+    data = b'{"type":"task.retried","from_status":"failed","attempt":2,"not_before":"2026-01-02T03:04:05"}'
+    with pytest.raises(CorruptEvent, match="not_before"):
+        codec.decode(envelope("task.retried", data))
+
+
+def test_a_payload_is_kept_byte_for_byte() -> None:
+    """The envelope repeats what was appended, blanks included."""
+    text = b'{ "type" : "task.start_requested" }'
+    assert bytes(codec.raw(text)) == text
+    assert isinstance(codec.raw("{}"), Raw)
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_optional_fields_come_last(name: str) -> None:
+    """Fields are added at the end with a default, so none without one follows one that has it."""
+    have = [
+        f.default is not NODEFAULT or f.default_factory is not NODEFAULT
+        for f in msgspec.structs.fields(EVENTS[name])
+    ]
+    assert have == sorted(have)
+
+
+def test_an_absent_field_is_not_null() -> None:
+    """An update that clears a time differs from one that leaves it alone."""
+    cleared = task.TaskUpdated(scheduled_at=None)
+    assert b'"scheduled_at":null' in codec.encode(cleared)
+    assert codec.encode(task.TaskUpdated()) == b'{"type":"task.updated"}'
+    assert msgspec.json.decode(b"{}", type=UpdateTask) == UpdateTask()
+
+
+# --- upcasting -------------------------------------------------------------------------------
+
+
+def test_old_payloads_are_brought_up_to_date() -> None:
+    """The steps of a type are applied in order, from the version a payload has."""
+    steps = {
+        ("a.b", 1): lambda data: {**data, "two": 2},
+        ("a.b", 2): lambda data: {**data, "three": data["two"] + 1},
+    }
+    assert upcast("a.b", 1, {"one": 1}, to=3, steps=steps) == {"one": 1, "two": 2, "three": 3}
+    assert upcast("a.b", 2, {"two": 5}, to=3, steps=steps) == {"two": 5, "three": 6}
+    assert upcast("a.b", 3, {"x": 1}, to=3, steps=steps) == {"x": 1}
+    assert upcast("a.b", 9, {"x": 1}, to=3, steps=steps) == {"x": 1}
+
+
+def test_a_hole_in_the_chain_is_named() -> None:
+    """A missing step is an error that says which one."""
+    steps = {("a.b", 1): dict[str, object]}
+    with pytest.raises(LookupError, match=r"no upcast from version 2 of a\.b"):
+        upcast("a.b", 1, {}, to=3, steps=steps)
+
+
+def test_a_payload_older_than_all_steps_is_corrupt() -> None:
+    """A reader hears of a hole as of any payload that cannot be read."""
+    with pytest.raises(CorruptEvent, match=r"no upcast from version 0 of task\.started"):
+        codec.decode(envelope("task.started", b"{}", 0))
+
+
+def test_every_step_leads_to_a_version_we_have() -> None:
+    """Steps stand for every version before the present one, and for no other."""
+    wanted = {
+        (name, version)
+        for name, event in EVENTS.items()
+        for version in range(1, event.SCHEMA_VERSION)
+    }
+    assert set(STEPS) == wanted
+
+
+# --- subjects --------------------------------------------------------------------------------
+
+
+@given(
+    action=st.sampled_from(sorted(ACTIONS)),
+    of=st.none() | st.integers(1, ids.ID_MAX),
+    target=st.none() | st.integers(1, ids.ID_MAX) | st.uuids(),
+)
+def test_subjects_round_trip(action: str, of: int | None, target: int | UUID | None) -> None:
+    """What is asked is read back from its subject, behind both doors."""
+    expected = (
+        action,
+        subjects.ANY if of is None else str(of),
+        subjects.ANY if target is None else str(target),
+    )
+    for make in (subjects.command, subjects.queued):
+        subject = make(action, of, target)
+        assert subjects.parse_command(subject) == expected
+        assert all(ids.TOKEN.fullmatch(token) for token in subject.split("."))
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "",
+        "pandar.v1.cmd",
+        "pandar.v1.cmd.task.start.1",
+        "pandar.v1.cmd.task.start.1.42.7",
+        "pandar.v1.cmd.task.start..42",
+        "pandar.v1.cmd.task.start.*.42",
+        "pandar.v1.cmd.task.start.1.>",
+        "pandar.v1.cmd.task.start.1.4 2",
+        "pandar.v1.cmd.task.start.1.42\n",
+        "pandar.v1.cmd.task.start.1." + "4" * 65,
+        "pandar.v2.cmd.task.start.1.42",
+        "pandar.v1.cmdtask.start.1.42",
+        "pandar.v1.evt.task.started.1.42",
+        "pandar.v1.cmd.täsk.start.1.42",
+    ],
+)
+def test_other_subjects_are_refused(subject: str) -> None:
+    """What does not have exactly the tokens of a command is not taken for one."""
+    with pytest.raises(subjects.BadSubject):
+        subjects.parse_command(subject)
+
+
+@given(st.text(max_size=80))
+def test_no_subject_breaks_the_reader(text: str) -> None:
+    """Any text is a command's subject or a `BadSubject`."""
+    try:
+        subjects.parse_command(f"{subjects.COMMANDS}.{text}")
+    except subjects.BadSubject:
+        return
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_has_a_subject(name: str) -> None:
+    """Events are published under category, name, project and id; a filter for its task takes it."""
+    subject = subjects.event(recorded(specimen(EVENTS[name])))
+    assert subject == f"pandar.v1.evt.{name}.1.42"
+    homeless = msgspec.structs.replace(recorded(specimen(EVENTS[name])), project_id=None)
+    assert subjects.event(homeless) == f"pandar.v1.evt.{name}._.42"
+
+
+def test_filters_and_the_rest() -> None:
+    """Every other name on the bus, as documented."""
+    assert subjects.events_of_task(1, 42) == "pandar.v1.evt.task.*.1.42"
+    assert subjects.events_of_task(None, 42, live=True) == "pandar.v1.live.evt.task.*.*.42"
+    assert subjects.output(1, 42, 3) == "pandar.v1.out.1.42.3"
+    assert subjects.live_output(1, 42, 3) == "pandar.v1.live.out.1.42.3"
+    assert subjects.run("claim", "r-1") == "pandar.v1.run.claim.r-1"
+    assert subjects.control("r-1", "cancel") == "pandar.v1.ctl.r-1.cancel"
+    assert subjects.heartbeat("r-1") == "pandar.v1.hb.r-1"
+    assert subjects.result("c-1") == "pandar.v1.result.c-1"
+    assert subjects.events_stream(3) == "PANDAR_EVENTS_3"
+
+
+# --- ids and times ---------------------------------------------------------------------------
+
+
+def test_uuid7_layout() -> None:
+    """48 bits of time, version 7, 12 random bits, variant, 62 random bits (RFC 9562, A.6)."""
+    made = ids.uuid7(0x017F22E279B0, bytes.fromhex("0cc318c4dc0c0c07398f"))
+    assert str(made).startswith("017f22e2-79b0-7")
+    assert (made.version, made.variant) == (7, "specified in RFC 4122")
+    everything = ids.uuid7(2**48 - 1, b"\xff" * 10)
+    assert str(everything) == "ffffffff-ffff-7fff-bfff-ffffffffffff"
+    assert str(ids.uuid7(0, b"\x00" * 10)) == "00000000-0000-7000-8000-000000000000"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=16))))
+def test_uuid7_sorts_by_time(made: list[tuple[int, bytes]]) -> None:
+    """Ids, as numbers and as text, are in the order of their milliseconds."""
+    by_time = sorted(made, key=lambda one: one[0])
+    made_ids = [ids.uuid7(at, randomness) for at, randomness in by_time]
+    for (earlier, a), (later, b) in zip(
+        zip((at for at, _ in by_time), made_ids, strict=True),
+        list(zip((at for at, _ in by_time), made_ids, strict=True))[1:],
+        strict=False,
+    ):
+        assert earlier == later or (a < b and str(a) < str(b))
+
+
+def test_stream_names() -> None:
+    """A stream's name tells category and id, also when the id has dashes."""
+    assert ids.task_stream(42) == "task-42"
+    assert ids.project_stream(1) == "project-1"
+    stream = ids.schedule_stream(UUID(int=7))
+    assert ids.category_of(stream) == "schedule"
+    assert ids.id_of(stream) == str(UUID(int=7))
+
+
+def test_times_are_utc() -> None:
+    """Any zone becomes UTC, as text that sorts; a naive time is refused."""
+    east = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=9)))
+    assert instant.text(east) == "2026-01-01T18:04:05.000000Z"
+    assert instant.to_utc(east).tzinfo is UTC
+    with pytest.raises(ValueError, match="needs its zone"):
+        instant.to_utc(east.replace(tzinfo=None))
