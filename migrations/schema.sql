@@ -114,6 +114,17 @@ BEGIN
     ORDER BY item.item;
 END $$;
 
+CREATE FUNCTION public.create_generation(schema_name text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+BEGIN
+    IF schema_name !~ '^rm_[a-z][a-z_]*_[0-9]+$' THEN
+        RAISE EXCEPTION 'not the schema of a generation: %', schema_name;
+    END IF;
+    EXECUTE format('CREATE SCHEMA %I AUTHORIZATION pandar_app', schema_name);
+END $_$;
+
 CREATE TABLE public.commands (
     command_id text NOT NULL,
     request_sha256 bytea NOT NULL,
@@ -265,6 +276,9 @@ GRANT ALL ON SCHEMA views TO pandar_app;
 
 REVOKE ALL ON FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) TO pandar_app;
+
+REVOKE ALL ON FUNCTION public.create_generation(schema_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION public.create_generation(schema_name text) TO pandar_app;
 
 GRANT SELECT ON TABLE public.commands TO pandar_app;
 

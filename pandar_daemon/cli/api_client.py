@@ -87,9 +87,14 @@ class Api:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+    async def get(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
         """Return the JSON object at a path."""
-        async with self._asked("GET", path, params=params) as answer:
+        async with self._asked("GET", path, params=params, headers=headers) as answer:
             return _object(await answer.read())
 
     async def post(self, path: str, body: Json) -> Json:

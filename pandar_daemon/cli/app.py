@@ -17,13 +17,13 @@ import click
 
 _COMMANDS: Final = {
     "up": ("daemon:up", "Start Pandar, with its own Postgres and NATS."),
-    "serve": ("daemon:serve", "Run some of its roles, against servers of yours."),
+    "serve": ("daemon:serve", "Run some of Pandar's roles, against servers of yours."),
     "task": ("tasks:task", "File tasks, look at them, decide."),
     "project": ("projects:project", "Make projects and look at them."),
     "events": ("events:events", "Watch what happens."),
     "token": ("token:token", "Make a token for the API."),
     "doctor": ("checks:doctor", "Say what is amiss on this machine, and what to do."),
-    "verify": ("checks:verify", "Prove log, bus and read models agree."),
+    "verify": ("checks:verify", "Prove that log, bus and read models agree."),
     "migrate": ("upkeep:migrate", "Bring the database to this release."),
     "rebuild": ("upkeep:rebuild", "Make read models anew from the log."),
     "epoch": ("upkeep:epoch", "Go on after a restored backup."),

@@ -49,15 +49,15 @@ def event_line(recorded: Recorded, now: datetime, look: Look) -> str:
     data = msgspec.json.decode(recorded.data, type=Json)
     style = STYLES.get(recorded.type, "")
     parts = [
-        Text(f"{recorded.position:>6}", style="bright_black"),
-        Text(clock(recorded.recorded_at, now), style="bright_black"),
+        Text(f"{recorded.position:>6}", style="dim"),
+        Text(clock(recorded.recorded_at, now), style="dim"),
         Text(f"{one_line(recorded.stream):<9}", style="bold"),
     ]
     if look.roomy:
         parts.append(Text(f"{one_line(recorded.type):<27}", style=style))
     parts += [
         Text(in_words(sentence_of(recorded), data, now), style=style),
-        Text(actor(recorded.actor) if look.roomy else "", style="bright_black"),
+        Text(actor(recorded.actor) if look.roomy else "", style="dim"),
     ]
     line = Text("  ").join(parts)
     line.no_wrap, line.overflow = True, "ellipsis"

@@ -40,6 +40,7 @@ class Printer:
         self._how = how
         self._filter = OutputFilter(colour=out_look().colour)
         self._reached = (0, 0)
+        self.midline = False
 
     def output(self, piece: Output) -> None:
         """Print a piece of output; says on stderr when something before it is not kept."""
@@ -47,6 +48,7 @@ class Printer:
         if attempt == piece.attempt and piece.offset > expected:
             note(f"{piece.offset - expected:,} bytes of output are not kept")
         self._reached = (piece.attempt, piece.end)
+        self.midline = not piece.data.endswith(b"\n")
         if self._how.json:
             text = piece.data.decode("utf-8", "replace")
             say_json({"type": "output", "attempt": piece.attempt, "offset": piece.offset,
@@ -70,9 +72,9 @@ class Printer:
             say(self._filter.close())
 
 
-async def print_output(api: Api, task_id: int, how: How) -> None:
-    """Print what there is."""
-    row = read(TaskRow, await api.get(f"/tasks/{task_id}"))
+async def print_output(api: Api, document: Json, how: How) -> None:
+    """Print what a task wrote so far; ``document`` is its row."""
+    row = read(TaskRow, document)
     if how.json:
         say_json(await _whole(api, row, how))
         return
@@ -82,36 +84,43 @@ async def print_output(api: Api, task_id: int, how: How) -> None:
     printer.close()
 
 
-async def follow_task(api: Api, task_id: int, how: How) -> Exit:
-    """Print what there is and what comes, until the task ends or needs somebody.
+async def follow_task(api: Api, document: Json, how: How) -> Exit:
+    """Print what a task wrote and what it writes, until it ends or needs somebody.
 
-    Returns the exit code that says how it ended; a line on stderr says it too.
+    ``document`` is its row. Returns the exit code that says how it ended; a line on stderr says
+    it too.
     """
-    row = read(TaskRow, await api.get(f"/tasks/{task_id}"))
-    printer = Printer(how)
+    row, printer, following = read(TaskRow, document), Printer(how), Following()
     attempt = how.attempt or max(row.attempt, 1)
     end = 0
     async for piece in _pieces(api, row, how):
         printer.output(piece)
         end = piece.end
     if row.status not in OF_STATUS and attempt >= row.attempt:
-        await _watch(api, printer, task_id, f"{row.position}.{attempt}.{end}", how)
+        following.position = row.position
+        await _watch(api, printer, f"/tasks/{row.id}", f"{attempt}.{end}", following, how)
+        seen = {"Pandar-Min-Position": str(following.position)}
+        document = await api.get(f"/tasks/{row.id}", headers=seen)
     printer.close()
-    return _ended(await api.get(f"/tasks/{task_id}"), how)
+    return _ended(document, following.ending, printer, how)
 
 
-def _ended(document: Json, how: How) -> Exit:
+def _ended(document: Json, ending: Status | None, printer: Printer, how: How) -> Exit:
     row = read(TaskRow, document)
     if how.json:
-        say_json({"type": "end", "status": row.status, "task": document})
+        say_json({"type": "end", "status": ending or row.status, "task": document})
     else:
-        sys.stderr.write(status_line(row, err_look()))
-    return OF_STATUS.get(Status(row.status), Exit.OK)
+        look = err_look()
+        sys.stderr.write("\n" * (printer.midline and look.width is not None))
+        sys.stderr.write(status_line(row, look))
+    return OF_STATUS.get(ending or row.status, Exit.OK)
 
 
-async def _watch(api: Api, printer: Printer, task_id: int, after: str, how: How) -> None:
-    following, path = Following(), f"/tasks/{task_id}"
-    async with aclosing(messages(api, f"{path}/stream", after=after)) as stream:
+async def _watch(
+    api: Api, printer: Printer, path: str, place: str, following: Following, how: How
+) -> None:
+    stream = messages(api, f"{path}/stream", after=f"{following.position}.{place}")
+    async with aclosing(stream):
         async for message in _patient(stream, following):
             match following.take(message):
                 case Output() as piece:

@@ -71,6 +71,7 @@ class Following:
 
     def __init__(self) -> None:
         self.ending: Status | None = None
+        self.position = 0
         self._attempt = 0
         self._reached = 0
         self._expected: int | None = None
@@ -89,6 +90,7 @@ class Following:
         return output
 
     def _happened(self, recorded: Recorded) -> Recorded:
+        self.position = recorded.position
         match codec.decode(recorded):
             case TaskStarted(attempt=attempt):
                 if attempt != self._attempt:

@@ -23,8 +23,8 @@ STYLES: Final = {
     "task.completed": "green",
     "task.failed": "red",
     "task.execution_lost": "red",
-    "task.progressed": "bright_black",
-    "task.cancelled": "bright_black",
+    "task.progressed": "dim",
+    "task.cancelled": "dim",
 }
 """How the events stand out that a reader looks for."""
 

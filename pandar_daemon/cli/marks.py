@@ -33,14 +33,14 @@ MARKS: Final[dict[str, Mark]] = {
     Status.PENDING: Mark("○", "pending", "", 2),
     Status.FAILED: Mark("✗", "failed", "red", 3),
     Status.COMPLETED: Mark("✓", "completed", "green", 3),
-    Status.CANCELLED: Mark("⊘", "cancelled", "bright_black", 3),
+    Status.CANCELLED: Mark("⊘", "cancelled", "dim", 3),
 }
 _UNKNOWN: Final = Mark("·", "", "", 3)
 PRIORITIES: Final = {
     Priority.URGENT: ("▲ urgent", "bold red"),
     Priority.HIGH: ("↑ high", "magenta"),
     Priority.MEDIUM: ("", ""),
-    Priority.LOW: ("↓ low", "bright_black"),
+    Priority.LOW: ("↓ low", "dim"),
 }
 _REASONS: Final = {
     "queued": "queued",
@@ -95,7 +95,7 @@ def bar(progress: int, look: Look) -> Text:
     halves = round(percent * cells * 2 / 100)
     full = "━" * (halves // 2) + "╸" * (halves % 2)
     return Text.assemble(
-        (full, "cyan"), ("─" * (cells - len(full)), "bright_black"), f" {percent:3}%"
+        (full, "cyan"), ("─" * (cells - len(full)), "dim"), f" {percent:3}%"
     )
 
 
@@ -107,13 +107,13 @@ def detail(task: TaskRow, now: datetime, look: Look) -> Text:
         case Status.PENDING if task.scheduled_at is not None and task.scheduled_at > now:
             return Text(age(task.scheduled_at, now))
         case Status.PENDING | Status.RUNNING:
-            return Text(reason_text(task.status_reason), style="bright_black")
+            return Text(reason_text(task.status_reason), style="dim")
         case Status.WAITING_CONFIRMATION:
             return Text(reason_text(task.status_reason) or "confirm", style="yellow")
         case Status.FAILED:
             return Text(_failure(task), style="red")
         case _:
-            return Text("" if task.duration is None else span(task.duration), style="bright_black")
+            return Text("" if task.duration is None else span(task.duration), style="dim")
 
 
 def _failure(task: TaskRow) -> str:

@@ -24,14 +24,14 @@ def project_list(rows: Sequence[ProjectRow], now: datetime, look: Look) -> str:
         Column("ID", [Text(str(row.id)) for row in rows], right=True),
         Column("NAME", [Text(one_line(row.name), style="bold") for row in rows]),
         Column("OWNER", [Text(one_line(str(row.owner or ""))) for row in rows], most=20),
-        Column("AGE", [Text(age(row.created_at, now), style="bright_black") for row in rows]),
+        Column("AGE", [Text(age(row.created_at, now), style="dim") for row in rows]),
     ]
     return paint(fitted(columns, 1, look), look)
 
 
 def project_card(row: ProjectRow, now: datetime, look: Look) -> str:
     """Return one project as text: its facts and its members."""
-    head = Text.assemble((one_line(row.name), "bold"), (f"  project {row.id}", "bright_black"))
+    head = Text.assemble((one_line(row.name), "bold"), (f"  project {row.id}", "dim"))
     facts = Table.grid(padding=(0, 2, 0, 0))
     about = harmless(row.description or "").strip()
     values = {
@@ -46,5 +46,5 @@ def project_card(row: ProjectRow, now: datetime, look: Look) -> str:
     }
     for title, value in values.items():
         if value:
-            facts.add_row(Text(title, style="bright_black"), Text(value, overflow="fold"))
+            facts.add_row(Text(title, style="dim"), Text(value, overflow="fold"))
     return paint(Group(head, facts), look)

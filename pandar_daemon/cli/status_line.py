@@ -14,8 +14,8 @@ from pandar_daemon.cli.times import span
 
 def status_line(task: TaskRow, look: Look) -> str:
     """Return state, number, name, how it ended: ``✓ completed  task 42  Audit  after 2 m 3 s``."""
-    parts = [status_text(task.status, look), Text(f"task {task.id}", style="bright_black")]
-    parts += [Text(one_line(task.name), style="bold"), Text(_how(task), style="bright_black")]
+    parts = [status_text(task.status, look), Text(f"task {task.id}", style="dim")]
+    parts += [Text(one_line(task.name), style="bold"), Text(_how(task), style="dim")]
     line = Text("  ").join(part for part in parts if part)
     return paint(line, look)
 

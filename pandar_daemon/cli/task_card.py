@@ -60,7 +60,7 @@ def _header(card: Card, look: Look) -> RenderableType:
     line.add_column(no_wrap=True)
     line.add_column(ratio=1 if look.columns is not None and look.colour else None, overflow="fold")
     line.add_column(no_wrap=True, justify="right")
-    number = Text(f"task {task.id}" + (f" at {card.at}" if card.at else ""), style="bright_black")
+    number = Text(f"task {task.id}" + (f" at {card.at}" if card.at else ""), style="dim")
     line.add_row(status_text(task.status, look), Text(one_line(task.name), style="bold"), number)
     about = harmless(task.description or "").strip()
     return Group(line, Text(about)) if about else line
@@ -69,11 +69,11 @@ def _header(card: Card, look: Look) -> RenderableType:
 def _facts(task: TaskRow, now: datetime, look: Look) -> RenderableType:
     wide = Table.grid(padding=(0, 2, 0, 0))
     for title, value in _long_facts(task):
-        wide.add_row(Text(title, style="bright_black"), value)
+        wide.add_row(Text(title, style="dim"), value)
     short = list(_short_facts(task, now, look))
     if not look.roomy:
         for title, value in short:
-            wide.add_row(Text(title, style="bright_black"), value)
+            wide.add_row(Text(title, style="dim"), value)
         return wide
     pairs = Table.grid(padding=(0, 2, 0, 0))
     half = (len(short) + 1) // 2
@@ -88,7 +88,7 @@ _TITLE: Final = 9
 
 
 def _title(fact: Fact) -> Text:
-    return Text(fact[0], style="bright_black")
+    return Text(fact[0], style="dim")
 
 
 def _long_facts(task: TaskRow) -> Iterator[Fact]:
@@ -155,12 +155,12 @@ def _question(card: Card, now: datetime, look: Look) -> RenderableType | None:
     )
     lines = Text(overflow="fold")
     for key, value in (asked.get("card") or {}).items():
-        lines.append(f"{one_line(str(key)).replace('_', ' ')}: ", style="bright_black")
+        lines.append(f"{one_line(str(key)).replace('_', ' ')}: ", style="dim")
         lines.append(f"{harmless(_value(value), colour=False)}\n")
-    lines.append(_deadline(asked, now), style="bright_black")
+    lines.append(_deadline(asked, now), style="dim")
     for how, what in _ANSWERS.items():
         lines.append(f"pandar task confirm {task.id}{how}", style="bold")
-        lines.append(f"  {what}\n", style="bright_black")
+        lines.append(f"  {what}\n", style="dim")
     lines.rstrip()
     return _boxed(f"needs you: {reason_text(task.status_reason)}", lines, look, "yellow")
 
@@ -185,7 +185,7 @@ def _output(task: TaskRow, look: Look) -> RenderableType | None:
     if not lines:
         return None
     body = Text.from_ansi("\n".join(lines[-OUTPUT_LINES:]), overflow="fold")
-    return _boxed(f"output, see pandar task logs {task.id}", body, look, "bright_black")
+    return _boxed(f"output, see pandar task logs {task.id}", body, look, "dim")
 
 
 def _attempts(rows: Sequence[ExecutionRow], now: datetime, look: Look) -> RenderableType | None:
@@ -214,9 +214,9 @@ def _timeline(rows: Sequence[HappenedRow], now: datetime, look: Look) -> Rendera
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=None if look.roomy else 12)
     for row in rows[-TIMELINE_LINES:]:
         table.add_row(
-            Text(clock(row.at, now), style="bright_black"),
+            Text(clock(row.at, now), style="dim"),
             Text(in_words(row.summary or row.type, row.data, now), style=STYLES.get(row.type, "")),
-            Text(actor(row.actor), style="bright_black"),
+            Text(actor(row.actor), style="dim"),
         )
     hidden = len(rows) - TIMELINE_LINES
-    return Group(Text(f"… {hidden} earlier", style="bright_black"), table) if hidden > 0 else table
+    return Group(Text(f"… {hidden} earlier", style="dim"), table) if hidden > 0 else table

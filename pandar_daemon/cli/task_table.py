@@ -39,7 +39,7 @@ class Column(Struct):
 
 def fitted(columns: Sequence[Column], flexible: int, look: Look) -> Table:
     """Return a table of ``columns`` in which only the ``flexible`` one gives way to the width."""
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bright_black")
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     widths = [column.natural for column in columns]
     if look.columns is not None:
         others = sum(widths) - widths[flexible] + _GAP * (len(columns) - 1)
@@ -74,7 +74,7 @@ def _when(task: TaskRow) -> datetime | None:
 def _name(task: TaskRow) -> Text:
     loud = task.status is Status.WAITING_CONFIRMATION
     quiet = task.status is Status.CANCELLED
-    return Text(one_line(task.name), style="bold" if loud else "bright_black" if quiet else "")
+    return Text(one_line(task.name), style="bold" if loud else "dim" if quiet else "")
 
 
 def _columns(tasks: Sequence[TaskRow], now: datetime, look: Look, frame: int) -> list[Column]:
@@ -89,7 +89,7 @@ def _columns(tasks: Sequence[TaskRow], now: datetime, look: Look, frame: int) ->
         projects = [Text(str(task.project_id)) for task in tasks]
         columns.append(Column("PROJECT", projects, right=True))
     details = [detail(task, now, look) for task in tasks]
-    ages = [Text(age(_when(task), now), style="bright_black") for task in tasks]
+    ages = [Text(age(_when(task), now), style="dim") for task in tasks]
     return [
         *columns,
         Column("", details, most=20 if look.roomy else 11),
@@ -119,10 +119,10 @@ def summary(tasks: Sequence[TaskRow], look: Look, *, more: bool = False) -> Text
     """Return how many tasks are in which state, and what to do about the first that waits."""
     line = Text(" · " if look.colour else ", ").join(_counts(tasks, look))
     if more:
-        line.append("  (more: --limit)", style="bright_black")
+        line.append("  (more: --limit)", style="dim")
     waiting = [task.id for task in tasks if task.status is Status.WAITING_CONFIRMATION]
     if waiting:
-        line.append("\nsee what it asks:  ", style="bright_black")
+        line.append("\nsee what it asks:  ", style="dim")
         line.append(f"pandar task show {waiting[0]}", style="bold")
     return line
 

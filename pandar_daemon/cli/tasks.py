@@ -102,7 +102,7 @@ async def _file(api: Api, body: dict[str, object], *, follow: bool, json: bool) 
     if not follow:
         say_task(row, json=json)
         return None
-    return await follow_task(api, int(row["id"]), How(json=json))
+    return await follow_task(api, row, How(json=json))
 
 
 @task.command("list")
@@ -183,9 +183,12 @@ def logs(
     from pandar_daemon.cli.follow import How, follow_task, print_output  # noqa: PLC0415
 
     how = How(tail=tail, attempt=attempt, raw=raw, json=as_json)
-    if follow:
-        return talk(ctx, lambda api: follow_task(api, task_id, how))
-    return talk(ctx, lambda api: print_output(api, task_id, how))
+
+    async def conversation(api: Api) -> Exit | None:
+        row = await api.get(f"/tasks/{task_id}")
+        return await (follow_task if follow else print_output)(api, row, how)
+
+    return talk(ctx, conversation)
 
 
 for _action in ACTIONS:

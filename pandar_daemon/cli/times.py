@@ -32,8 +32,9 @@ def age(at: datetime | None, now: datetime) -> str:
     if seconds == 0:
         return "now"
     unit, size = next((u, n) for u, n in reversed(_SECONDS.items()) if abs(seconds) >= n)
-    text = f"{abs(seconds) // size} {unit}"
-    return f"{text} ago" if seconds > 0 else f"in {text}"
+    if seconds < 0:
+        return f"in {round(-seconds / size)} {unit}"
+    return f"{seconds // size} {unit} ago"
 
 
 def clock(at: datetime | None, now: datetime) -> str:

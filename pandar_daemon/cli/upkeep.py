@@ -55,7 +55,7 @@ def rebuild(*, models: tuple[str, ...], everything: bool, data: Path | None) -> 
 
 @click.group()
 def epoch() -> None:
-    """Go on after the database was restored from a backup."""
+    """Go on after a restored backup."""
 
 
 @epoch.command()

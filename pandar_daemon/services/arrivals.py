@@ -38,7 +38,7 @@ class Arrivals:
             async for event in events:
                 if event.type in WORK and event.position > seen:
                     seen = await self._caught_up(event.position)
-                    await self._dispatcher.work_arrived()
+                    self._dispatcher.work_arrived()
 
     async def _caught_up(self, position: int) -> int:
         reached = 0

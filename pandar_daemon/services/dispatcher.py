@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -58,13 +59,23 @@ class Dispatcher:
         self._queue = queue
         self._clock = clock
         self._ttl = lease_ttl_sec
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()  # set once, then replaced: wakes all who wait for it
+        self._open = True
         self._one_at_a_time = asyncio.Lock()
 
-    async def work_arrived(self) -> None:
+    async def run(self) -> None:
+        """Let claims wait until cancelled; from then on they are answered at once."""
+        self._open = True
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._open = False
+            self._changed.set()
+
+    def work_arrived(self) -> None:
         """Let waiting claims look again."""
-        async with self._changed:
-            self._changed.notify_all()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def claim(self, request: Request, claim: do.Claim) -> do.Assignments:
         """Return up to ``claim.slots`` new executions, waiting at most ``claim.wait_sec`` for one.
@@ -78,7 +89,7 @@ class Dispatcher:
                 async with self._one_at_a_time:
                     items = await self._pick(request, claim.slots)
                 left = deadline - self._clock.boottime()
-                if items or left <= 0:
+                if items or left <= 0 or not self._open:
                     break
                 await self._wait(min(left, POLL_SEC))
         except (ConnectionError, AppendFailed) as error:
@@ -86,11 +97,9 @@ class Dispatcher:
         return do.Assignments(ttl_sec=self._ttl, items=items)
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds), self._changed:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
                 await self._changed.wait()
-        except TimeoutError:
-            pass
 
     async def _pick(self, request: Request, slots: int) -> list[do.Assignment]:
         items: list[do.Assignment] = []

@@ -33,7 +33,7 @@ from pandar_daemon.services.publisher import publish
 
 log = structlog.get_logger(__name__)
 
-CLAIM_WAIT_SEC = 10.0
+CLAIM_WAIT_SEC = 5.0
 IDLE_SEC = 0.25
 HEARTBEAT_SEC = 5.0
 RETRY_SEC = 0.5
@@ -160,7 +160,7 @@ class Runner:
         body = msgspec.json.encode(claim)
         for pause in pauses():
             try:
-                answer = await self._ask("claim", body, command_id, claim.wait_sec + 5.0)
+                answer = await self._ask("claim", body, command_id, claim.wait_sec + 2.0)
                 return msgspec.json.decode(answer, type=Assignments)
             except Refusal as refusal:
                 log.warning("runner.waiting", reason=str(refusal), pause_sec=pause)

@@ -18,14 +18,15 @@ from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.embedded.ports import is_free
 from pandar_daemon.adapters.embedded.servers import Servers
 from pandar_daemon.adapters.postgres.migrate import migrate
-from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
+from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import Settings
-from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services.lifecycle import run_until, supervise
 from pandar_daemon.wiring import places
 from pandar_daemon.wiring.parts import Parts, mint_token, parts
 from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import ROLES, doors, services
+from projections.models import MODELS
 
 log = structlog.get_logger(__name__)
 
@@ -98,15 +99,10 @@ async def _announce(
 
 
 async def _served(made: Parts) -> None:
-    """Return once the read models are there: at the very first start they are made."""
-    reads = PgProjectReads(made.database)
-    while True:
-        try:
-            await reads.position()
-        except Unavailable:
-            await asyncio.sleep(LOOK_SEC)
-        else:
-            return
+    """Return once all read models are there: at the very first start they are made."""
+    views = PgViews(made.database)
+    while {at.model for at in await views.checkpoints() if at.live} < MODELS.keys():  # noqa: ASYNC110 - in Postgres
+        await asyncio.sleep(LOOK_SEC)
 
 
 async def _first_project(made: Parts) -> None:

@@ -76,6 +76,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         wire=parts.wire,
         tail=tail,
         verifier=parts.tokens,
+        metrics=parts.metrics,
         agents=parts.settings.agents,
         bus_position=stream.position,
     )
@@ -118,6 +119,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
     arrivals = Arrivals(parts.live, PgProjectReads(parts.database), dispatcher)
     queue = QueueDoor(parts.connection, parts.clock, replicas=settings.nats_replicas)
     return [
+        ("dispatcher", dispatcher.run),
         ("service", lambda: ServiceDoor(parts.connection).serve(endpoint.handle, ready)),
         ("queue", lambda: _serve_queue(queue, endpoint.handle, ready)),
         ("arrivals", arrivals.run),

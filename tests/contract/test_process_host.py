@@ -279,6 +279,25 @@ async def test_kill_of_what_is_over_is_harmless(host: Host, cwd: Path) -> None:
     assert (await process.wait()).exit_code == 3
 
 
+async def test_an_order_that_crosses_the_end_is_harmless(host: Host, cwd: Path) -> None:
+    """What we say while the tree ends costs nothing of what the guardian says."""
+    process = await host.start(spec_of("exit 7", cwd))
+    ended = asyncio.create_task(process.wait())
+    while not ended.done():
+        await process.allow_until(CLOCK.boottime() + 600)
+        await asyncio.sleep(0)
+    assert (await ended).exit_code == 7
+
+
+async def test_a_cancelled_start_leaves_nothing(host: Host, cwd: Path) -> None:
+    """Who stops waiting for a start does not leave a tree without an owner."""
+    starting = asyncio.create_task(host.start(spec_of("sleep 600", cwd)))
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.wait([starting])
+    await until(lambda: running_in(cwd) == [])
+
+
 async def test_a_killed_guardian_takes_the_tree_along(host: Host, cwd: Path) -> None:
     """When the guardian is killed, the command dies at once and the rest is swept."""
     process = await host.start(spec_of(f"{LEFTOVERS.replace('env -i', '')} sleep 600", cwd))
@@ -295,6 +314,8 @@ async def test_a_killed_guardian_takes_the_tree_along(host: Host, cwd: Path) -> 
 def all_stopped(cwd: Path) -> bool:
     """Return whether a tree is there and no process of it runs."""
     states = [state_of(pid) for pid in running_in(cwd)]
+    import time
+    if time.time()%1<0.01: print([(pid, state_of(pid), Path(f"/proc/{pid}/cmdline").read_bytes(), trees.status_of(pid)) for pid in running_in(cwd) if state_of(pid)!="T"])
     return bool(states) and set(states) == {"T"}
 
 

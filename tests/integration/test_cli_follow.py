@@ -89,7 +89,7 @@ async def test_following_ends_as_the_task_does(
 ) -> None:
     """Output to the last byte on stdout, one line on stderr, and the exit code tells the end."""
     api.answer("POST", "/tasks", PENDING)
-    api.answer("GET", "/tasks/42", PENDING, ENDED[ending])
+    api.answer("GET", "/tasks/42", ENDED[ending])
     api.answer("GET", "/tasks/42/output", b"")
     api.answer("GET", "/tasks/42/stream", stream_to(ending))
     ran = await pandar(api, "task", "create", "-f", "--command", "x")

@@ -61,7 +61,7 @@ async def test_two_projectors_at_once_apply_once(
 async def test_a_projector_may_die_at_any_moment(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cancelled again and again, in the middle of whatever it does, it loses and doubles nothing."""
+    """Cancelled again and again, amid whatever it does, it loses and doubles nothing."""
     monkeypatch.setattr(projectors, "BATCH_MAX", 3)
     rng = random.Random(4)  # noqa: S311 - made-up moments
     async with open_log(database_url) as log:
@@ -138,9 +138,10 @@ async def test_rebuilding_heals_what_was_parked(database_url: str) -> None:
 async def test_rebuilding_beside_the_live_one(database_url: str) -> None:
     """While events come and a projector runs, rebuilding everything changes nothing one sees."""
     async with open_log(database_url) as log:
-        await log.add_lives(random_lives(5, 10))
+        last = await log.add_lives(random_lives(5, 10))
         projector, elsewhere = log.projector(), log.projector()
         async with asyncio.timeout(60), running(projector.run()):
+            await projector.reached(last)
             async with asyncio.TaskGroup() as group:
                 adding = group.create_task(
                     log.add_lives((n + 100, e) for n, e in random_lives(6, 20))

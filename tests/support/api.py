@@ -36,7 +36,6 @@ Reply = aiohttp.ClientResponse
 Json = Any
 RUNNER = "test-runner"
 PATIENCE_SEC = 30.0
-LOOK_SEC = 0.01
 
 
 @dataclass
@@ -224,7 +223,7 @@ async def _served(views: PgViews) -> None:
     """Return once every read model is served."""
     async with asyncio.timeout(PATIENCE_SEC):
         while sum(at.live for at in await views.checkpoints()) < len(MODELS):
-            await asyncio.sleep(LOOK_SEC)
+            pass
 
 
 async def _stopped(stop: asyncio.Event, task: asyncio.Task[None]) -> None:

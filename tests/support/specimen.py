@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TypeVar, cast
 from uuid import UUID
 
-import msgspec
 from msgspec import inspect
 
 T = TypeVar("T")

@@ -43,6 +43,12 @@ class Stream:
                 if not message.name:
                     return message
 
+    async def end(self) -> None:
+        """Return once the stream has ended, whatever it says until then."""
+        async with asyncio.timeout(PATIENCE_SEC):
+            async for _ in self._messages:
+                pass
+
     async def until(self, name: str) -> list[Message]:
         """Return what comes, up to and with the first event of a name."""
         found = [await self.next()]

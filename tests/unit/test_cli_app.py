@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import click
 import pytest
 
 from pandar_daemon.cli import app
@@ -61,7 +62,7 @@ def test_help_imports_nothing_slow() -> None:
 def test_the_short_help_is_that_of_the_commands() -> None:
     """The lines of the help, which must not import the commands, are the commands' own."""
     for name, (where, line) in app._COMMANDS.items():
-        command = app.pandar.get_command(app.click.Context(app.pandar), name)
+        command = app.pandar.get_command(click.Context(app.pandar), name)
         assert command is not None, where
         assert (command.help or "").splitlines()[0] == line
 

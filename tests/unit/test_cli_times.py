@@ -40,6 +40,7 @@ def test_a_span_has_at_most_two_units(seconds: float, text: str) -> None:
         (-86_399, "23 h ago"),
         (-14 * 86_400, "2 w ago"),
         (7_200, "in 2 h"),
+        (7_198, "in 2 h"),
     ],
 )
 def test_an_age_has_one_unit_and_a_direction(seconds: float, text: str) -> None:

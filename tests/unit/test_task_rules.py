@@ -82,7 +82,7 @@ def test_update_to_the_same_is_silent() -> None:
 def test_a_queued_task_can_repeat_its_time() -> None:
     """Only a time that moves is refused once the task is queued."""
     at = NOW + timedelta(hours=1)
-    queued = [_scheduled(at), did.StartRequested()]
+    queued: list[did.TaskEvent] = [_scheduled(at), did.StartRequested()]
     given(queued).when(do.UpdateTask(scheduled_at=at)).then_nothing()
     given(queued).when(do.UpdateTask(scheduled_at=None)).refuses(
         Rejected, f"cannot reschedule task {TASK_ID} while it is pending", state="pending"

@@ -13,10 +13,11 @@ from msgspec import Struct
 from events.ids import ID_MAX, TOKEN
 from events.instant import to_utc
 from events.problem import FieldError
-from pandar_daemon.domain.reading import fault_of
+from pandar_daemon.domain.reading import fault_of, invalid, nul_faults
 from pandar_daemon.domain.refusals import Invalid, NotFound
 
 _DIGITS_MAX: Final = 19  # of ID_MAX
+_VERSION: Final = re.compile(r"[0-9]{1,9}")
 _QUOTED: Final = re.compile(r'"([^"]*)"')
 
 
@@ -38,6 +39,9 @@ def query(request: web.Request, shape: type[Q]) -> Q:
         for name in request.query
         for text in (",".join(request.query.getall(name)),)
     }
+    faults = list(nul_faults(values, ""))
+    if faults:
+        raise invalid(faults)
     try:
         return msgspec.convert(values, shape, strict=False)
     except msgspec.ValidationError as error:
@@ -104,11 +108,10 @@ def if_match(request: web.Request) -> int | None:
     if text == "*":
         return None
     quoted = _QUOTED.fullmatch(text)
-    try:
-        return _whole(quoted[1] if quoted else "", "If-Match")
-    except Invalid:
+    if not quoted or not _VERSION.fullmatch(quoted[1]):
         rule = 'one ETag as an answer gave it, such as "3"'
-        raise Invalid(FieldError(field="If-Match", rule=rule)) from None
+        raise Invalid(FieldError(field="If-Match", rule=rule))
+    return int(quoted[1])
 
 
 def etag(version: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -28,6 +29,8 @@ COLUMNS: Final = (
 """What `projections.tasks.shown` needs of a row."""
 
 _WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
+_EXACT: Final = re.compile(r'"|(^|\s)-')
+"""Who quotes or excludes words does not want similar ones."""
 _RELEVANCE: Final = "relevance"
 T = TypeVar("T", int, str)
 
@@ -112,10 +115,10 @@ class TaskQuery:
         text = storable(text)
         words = self._argument(text, "text")
         part = self._argument(f"%{_escaped(text)}%", "text")
-        return (
-            f"({_WORDS} @@ websearch_to_tsquery('simple', {words})"
-            f" OR {SEARCHED} ILIKE {part} OR name %> {words})"
-        )
+        met = [f"{_WORDS} @@ websearch_to_tsquery('simple', {words})", f"{SEARCHED} ILIKE {part}"]
+        if not _EXACT.search(text):
+            met.append(f"name %> {words}")
+        return f"({' OR '.join(met)})"
 
     def _ordered(self) -> _Order:
         if self._wanted.sort_by == _RELEVANCE and self._wanted.search:

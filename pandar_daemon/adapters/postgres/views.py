@@ -97,7 +97,10 @@ class PgViews:
             for statement in generations.finishing(model, at.generation):
                 await connection.execute(statement, timeout=BUILD_TIMEOUT_SEC)
         async with self._alone(model) as connection:
-            if not await self._caught_up(connection, at):
+            mine, live = await self._positions(connection, at)
+            if mine is live:
+                return True
+            if live is not None and live["position"] > mine["position"]:
                 return False
             for statement in generations.serving(model, at.generation):
                 await connection.execute(statement)
@@ -106,13 +109,16 @@ class PgViews:
         log.info("view.swapped", model=at.model, generation=at.generation)
         return True
 
-    async def _caught_up(self, connection: PoolConnectionProxy, at: Checkpoint) -> bool:
+    async def _positions(
+        self, connection: PoolConnectionProxy, at: Checkpoint
+    ) -> tuple[asyncpg.Record, asyncpg.Record | None]:
+        """Return the rows of this generation and of the live one, locked; neither can move now."""
         rows = await connection.fetch(query("lock_generations"), at.model)
-        mine = next((row["position"] for row in rows if row["generation"] == at.generation), None)
+        mine = next((row for row in rows if row["generation"] == at.generation), None)
         if mine is None:
             msg = f"{at.model} generation {at.generation} was discarded"
             raise CheckpointLost(msg)
-        return all(row["position"] <= mine for row in rows if row["live"])
+        return mine, next((row for row in rows if row["live"]), None)
 
     async def discard(self, at: Checkpoint) -> bool:
         """Drop a generation that is over; see `Views.discard`. One being served stays."""

@@ -3,7 +3,8 @@
 It stands between a runner and one execution, so that the tree's fate never hangs on the runner
 being alive, scheduled or honest about time::
 
-    runner ◀──lifeline──▶ guardian ──fork──▶ command (own session, own terminal) ──▶ its tree
+    runner ──lifeline──▶ guardian ──fork──▶ command (own session, own terminal) ──▶ its tree
+           ◀──status────
 
 ====================  =========================================================================
 what happens          what the guardian does
@@ -21,7 +22,7 @@ The tree is every descendant (the guardian is a child subreaper: who daemonises 
 and every process whose initial environment carries this execution's tag, whoever its parent is.
 Beyond reach: a process that empties its environment *and* outlives a killed guardian.
 
-It answers ``started`` or ``failed ERRNO``, and ``ended {json}`` when nothing of the tree is left.
+The status pipe says ``started`` or ``failed ERRNO``; and ``ended {json}`` when nothing is left.
 
 Runs on the standard library alone (``python -I -S``), to start in about 20 ms.
 """
@@ -54,8 +55,10 @@ _BUSY_SEC = 0.005  # between two sweeps of a tree that is not yet dead or frozen
 class Guardian:
     """One command and its tree; `run` returns when nothing of it is left."""
 
-    def __init__(self, lifeline: int, terminal: int, *, until: float, grace_sec: float) -> None:
-        self.lifeline, self.terminal = lifeline, terminal
+    def __init__(
+        self, lifeline: int, status: int, terminal: int, *, until: float, grace_sec: float
+    ) -> None:
+        self.lifeline, self.status, self.terminal = lifeline, status, terminal
         self.sources = [lifeline]
         self.until, self.grace_sec = until, grace_sec
         self.tag = f"{EXECUTION_TAG}={os.environ[EXECUTION_TAG]}"
@@ -102,9 +105,7 @@ class Guardian:
         return int(os.read(broken, 16) or 0)
 
     def _listen(self) -> None:
-        data = b""
-        with contextlib.suppress(ConnectionResetError):  # it died with our answer unread
-            data = os.read(self.lifeline, 4096)
+        data = os.read(self.lifeline, 4096)
         if not data:
             self._condemn(0)
             self.sources.remove(self.lifeline)
@@ -188,8 +189,8 @@ class Guardian:
         )
 
     def _report(self, line: str) -> None:
-        with contextlib.suppress(ConnectionError):  # the runner is dead: nobody to tell
-            os.write(self.lifeline, f"{line}\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # the runner is dead: nobody to tell
+            os.write(self.status, f"{line}\n".encode())
 
 
 def _now() -> float:
@@ -240,12 +241,13 @@ def _environment() -> dict[bytes, bytes]:
 
 
 def main() -> None:
-    """Run as ``guardian.py LIFELINE TERMINAL UNTIL GRACE_SEC COMMAND...``."""
-    lifeline, terminal = int(sys.argv[1]), int(sys.argv[2])
-    for descriptor in (lifeline, terminal):
+    """Run as ``guardian.py LIFELINE STATUS TERMINAL UNTIL GRACE_SEC COMMAND...``."""
+    lifeline, status, terminal = (int(text) for text in sys.argv[1:4])
+    for descriptor in (lifeline, status, terminal):
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - the library's own signature
-    until, grace_sec = float(sys.argv[3]), float(sys.argv[4])
-    Guardian(lifeline, terminal, until=until, grace_sec=grace_sec).run(sys.argv[5:])
+    until, grace_sec = float(sys.argv[4]), float(sys.argv[5])
+    guardian = Guardian(lifeline, status, terminal, until=until, grace_sec=grace_sec)
+    guardian.run(sys.argv[6:])
 
 
 if __name__ == "__main__":

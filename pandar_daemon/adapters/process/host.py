@@ -12,7 +12,6 @@ import fcntl
 import os
 import pty
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -38,14 +37,38 @@ _PROGRAM = (
 )
 
 
-class TerminalProcess:
-    """A process tree under a guardian, and our end of its terminal."""
+class Ends:
+    """Our ends of what connects us with a guardian; each is closed once, and then unusable."""
 
-    def __init__(self, child: subprocess.Popen[bytes], terminal: int, tag: str) -> None:
+    def __init__(self, lifeline: int, status: int, terminal: int) -> None:
+        self._open = {"lifeline": lifeline, "status": status, "terminal": terminal}
+        for descriptor in self._open.values():
+            os.set_blocking(descriptor, False)
+
+    async def read(self, name: str) -> bytes:
+        """Return what there is to read, waiting for something; empty at the end."""
+        return await _read(self._open[name]) if name in self._open else b""
+
+    def order(self, line: str) -> None:
+        """Tell the guardian; in vain when it is gone, or does not listen."""
+        if "lifeline" in self._open:
+            with contextlib.suppress(BrokenPipeError, BlockingIOError):
+                os.write(self._open["lifeline"], line.encode())
+
+    def close(self, *names: str) -> None:
+        """Close these, unless they are closed already."""
+        for name in names:
+            if name in self._open:
+                os.close(self._open.pop(name))
+
+
+class TerminalProcess:
+    """A process tree under a guardian."""
+
+    def __init__(self, child: subprocess.Popen[bytes], ends: Ends, tag: str) -> None:
         self._guardian = child
-        self._terminal = terminal
+        self._ends = ends
         self._tag = tag
-        self._orders: asyncio.StreamWriter | None = None
         self._ended: asyncio.Task[Exit] | None = None
 
     @property
@@ -53,11 +76,14 @@ class TerminalProcess:
         """The guardian's process id."""
         return self._guardian.pid
 
-    async def begin(self, lifeline: socket.socket, command: str) -> None:
+    async def begin(self, command: str) -> None:
         """Return once the command runs; raises ``OSError`` naming it when it cannot."""
-        answers, self._orders = await asyncio.open_connection(sock=lifeline)
-        word, _, number = (await answers.readline()).decode().strip().partition(" ")
-        self._ended = asyncio.create_task(self._end(answers, self._orders))
+        said = b""
+        while b"\n" not in said and (more := await self._ends.read("status")):
+            said += more
+        first, _, rest = said.partition(b"\n")
+        self._ended = asyncio.create_task(self._end(rest))
+        word, _, number = first.decode().partition(" ")
         if word != guardian.STARTED:
             await self.wait()
             failure = int(number or 0)
@@ -67,18 +93,18 @@ class TerminalProcess:
     async def output(self) -> AsyncGenerator[bytes, None]:
         """Iterate over what the terminal shows, until the last process closed it."""
         try:
-            while data := await _read(self._terminal):
+            while data := await self._ends.read("terminal"):
                 yield data
         finally:
-            self._close_terminal()
+            self._ends.close("terminal")
 
     async def allow_until(self, boottime: float) -> None:
         """Let it run until then; past it the whole tree is frozen, until allowed again."""
-        self._order(f"{guardian.UNTIL} {boottime!r}\n")
+        self._ends.order(f"{guardian.UNTIL} {boottime!r}\n")
 
     async def kill(self) -> None:
         """Kill the whole tree: at once when it is frozen, else after SIGTERM and the grace."""
-        self._order(f"{guardian.KILL}\n")
+        self._ends.order(f"{guardian.KILL}\n")
 
     async def wait(self) -> Exit:
         """Return once nothing of the tree is left."""
@@ -86,32 +112,22 @@ class TerminalProcess:
             raise RuntimeError("the process was never begun")
         return await asyncio.shield(self._ended)
 
-    def close(self) -> None:
-        """Let go of it: without us the guardian kills the tree."""
-        if self._orders is not None:
-            self._orders.close()
-        self._close_terminal()
+    def forsake(self) -> None:
+        """Let go of it: the guardian then kills the tree."""
+        if self._ended is None:
+            self._ended = asyncio.create_task(self._end(b""))
+        self._ends.close("lifeline", "terminal")
 
-    def _order(self, line: str) -> None:
-        if self._orders is not None and not self._orders.is_closing():
-            self._orders.write(line.encode())
-
-    async def _end(self, answers: asyncio.StreamReader, orders: asyncio.StreamWriter) -> Exit:
-        said = b""
-        with contextlib.suppress(ConnectionError):  # it was killed before it read our orders
-            said = await answers.read()
-        self._guardian.wait()  # the line closed because it exited: this does not block
-        orders.close()
+    async def _end(self, said: bytes) -> Exit:
+        while more := await self._ends.read("status"):
+            said += more
+        self._guardian.wait()  # it closed the pipe by exiting: this does not block
+        self._ends.close("lifeline", "status")
         word, _, result = said.decode().strip().partition(" ")
         if word == guardian.ENDED:
             return msgspec.json.decode(result, type=Exit)
         await kill_tagged(self._tag)  # the guardian was killed, and its command with it
         return Exit(exit_code=None, signal=signal.SIGKILL)
-
-    def _close_terminal(self) -> None:
-        if self._terminal >= 0:
-            os.close(self._terminal)
-            self._terminal = -1
 
 
 class Host:
@@ -124,23 +140,11 @@ class Host:
 
     async def start(self, spec: Spec) -> TerminalProcess:
         """Start it; raises ``OSError`` naming what could not be started."""
-        ours, theirs = socket.socketpair()
-        terminal, slave = _open_terminal(spec.rows, spec.columns)
+        process = self._spawn(spec)
         try:
-            child = self._spawn(spec, theirs.fileno(), slave)
-        except OSError:
-            ours.close()
-            os.close(terminal)
-            raise
-        finally:
-            theirs.close()
-            os.close(slave)
-        ours.setblocking(False)  # noqa: FBT003 - the library's own signature
-        process = TerminalProcess(child, terminal, _execution_tag(spec))
-        try:
-            await process.begin(ours, spec.argv[0])
+            await process.begin(spec.argv[0])
         except BaseException:
-            process.close()
+            process.forsake()
             raise
         return process
 
@@ -152,15 +156,30 @@ class Host:
         self._claim_data()
         return await kill_tagged(f"{HOME_TAG}={self._data}")
 
-    def _spawn(self, spec: Spec, lifeline: int, slave: int) -> subprocess.Popen[bytes]:
-        numbers = map(str, (lifeline, slave, spec.until, self._grace_sec))
+    def _spawn(self, spec: Spec) -> TerminalProcess:
+        heard, lifeline = os.pipe()
+        status, told = os.pipe()
+        terminal, shown = _open_terminal(spec.rows, spec.columns)
+        ends, theirs = Ends(lifeline, status, terminal), (heard, told, shown)
+        try:
+            child = self._popen(spec, theirs)
+        except OSError:
+            ends.close("lifeline", "status", "terminal")
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        return TerminalProcess(child, ends, f"{guardian.EXECUTION_TAG}={spec.execution_id}")
+
+    def _popen(self, spec: Spec, theirs: tuple[int, int, int]) -> subprocess.Popen[bytes]:
+        numbers = map(str, (*theirs, spec.until, self._grace_sec))
         tags = {guardian.EXECUTION_TAG: str(spec.execution_id), HOME_TAG: str(self._data)}
         return subprocess.Popen(  # noqa: S603 - what to run is the whole point
             [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), *numbers, *spec.argv],
             stdin=subprocess.DEVNULL,
             cwd=spec.cwd,
             env={**spec.environment, **tags},
-            pass_fds=(lifeline, slave),
+            pass_fds=theirs,
             start_new_session=True,
         )
 
@@ -190,10 +209,6 @@ async def kill_tagged(tag: str) -> int:
     return len(killed)
 
 
-def _execution_tag(spec: Spec) -> str:
-    return f"{guardian.EXECUTION_TAG}={spec.execution_id}"
-
-
 def _open_terminal(rows: int, columns: int) -> tuple[int, int]:
     """Return both ends of a new terminal that passes output on byte for byte."""
     terminal, slave = pty.openpty()
@@ -201,27 +216,26 @@ def _open_terminal(rows: int, columns: int) -> tuple[int, int]:
     modes = termios.tcgetattr(slave)
     modes[1] &= ~termios.OPOST  # or every \n would be published as \r\n
     termios.tcsetattr(slave, termios.TCSANOW, modes)
-    os.set_blocking(terminal, False)
     return terminal, slave
 
 
-async def _read(terminal: int) -> bytes:
+async def _read(descriptor: int) -> bytes:
     """Return what is there, at most `READ_BYTES`, waiting for something; empty at the end."""
-    while (data := _read_now(terminal)) is None:
-        await _readable(terminal)
+    while (data := _read_now(descriptor)) is None:
+        await _readable(descriptor)
     await asyncio.sleep(0)  # a program that never stops writing must not starve the others
     return data
 
 
-def _read_now(terminal: int) -> bytes | None:
+def _read_now(descriptor: int) -> bytes | None:
     parts: list[bytes] = []
     size = 0
-    while size < READ_BYTES:  # the kernel hands out at most 4 KiB at a time
+    while size < READ_BYTES:  # the kernel hands out at most 4 KiB of a terminal at a time
         try:
-            part = os.read(terminal, READ_BYTES - size)
+            part = os.read(descriptor, READ_BYTES - size)
         except BlockingIOError:
             return b"".join(parts) if parts else None
-        except OSError:  # EIO: every other end is closed
+        except OSError:  # EIO: nobody holds the terminal's other end
             break
         if not part:
             break
