@@ -397,6 +397,13 @@ class Outputs(Protocol):
         """Iterate over what is stored from byte ``start`` on, without overlap, then end."""
         ...
 
+    async def size(self, key: OutputKey) -> int:
+        """Return the offset after the last byte stored, 0 when there is none.
+
+        Raises `Unavailable` when the bus is away.
+        """
+        ...
+
     def follow(
         self, key: OutputKey, *, start: int = 0
     ) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -155,6 +156,9 @@ class Api:
 
 def _why(error: BaseException) -> str:
     cause = getattr(error, "os_error", error)
+    number = getattr(cause, "errno", None) or 0
+    if number > 0:
+        return os.strerror(number).lower()
     return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pandar_daemon.cli.harmless import one_line
+from pandar_daemon.cli.log_output import warnings_only
 from pandar_daemon.cli.output import Exit, out_look, say, say_json
 from pandar_daemon.cli.reach import as_json
 from pandar_daemon.cli.settings import settings
@@ -36,7 +37,7 @@ def verify(*, data: Path | None, as_json: bool) -> Exit:
     from pandar_daemon.cli.progress import ProgressLine  # noqa: PLC0415
 
     with ProgressLine() as progress:
-        report = asyncio.run(wiring.verify(settings(data), progress.show))
+        report = asyncio.run(wiring.verify(warnings_only(settings(data)), progress.show))
     return _answer(report.checks, json=as_json)
 
 
@@ -50,7 +51,7 @@ def doctor(*, data: Path | None, as_json: bool) -> Exit:
     """
     from pandar_daemon import wiring  # noqa: PLC0415
 
-    return _answer(asyncio.run(wiring.doctor(settings(data))), json=as_json)
+    return _answer(asyncio.run(wiring.doctor(warnings_only(settings(data)))), json=as_json)
 
 
 def _answer(checks: Sequence[Check], *, json: bool) -> Exit:

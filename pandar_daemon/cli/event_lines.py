@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from rich.text import Text
@@ -21,6 +22,9 @@ from pandar_daemon.cli.output import out_look, say
 from pandar_daemon.cli.resume import messages
 from pandar_daemon.cli.rows import ForeignAnswer
 from pandar_daemon.cli.times import clock
+
+_WIDE: Final = 100
+"""From this many columns on, the type and the actor are shown too."""
 
 
 async def print_events(
@@ -53,11 +57,12 @@ def event_line(recorded: Recorded, now: datetime, look: Look) -> str:
         Text(clock(recorded.recorded_at, now), style="dim"),
         Text(f"{one_line(recorded.stream):<9}", style="bold"),
     ]
-    if look.roomy:
+    wide = look.columns is None or look.columns >= _WIDE
+    if wide:
         parts.append(Text(f"{one_line(recorded.type):<27}", style=style))
     parts += [
         Text(in_words(sentence_of(recorded), data, now), style=style),
-        Text(actor(recorded.actor) if look.roomy else "", style="dim"),
+        Text(actor(recorded.actor) if wide else "", style="dim"),
     ]
     line = Text("  ").join(parts)
     line.no_wrap, line.overflow = True, "ellipsis"

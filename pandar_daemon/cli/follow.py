@@ -135,11 +135,14 @@ async def _patient(
     """Iterate over messages until none came for as long as is worth waiting."""
     while True:
         coming = asyncio.ensure_future(anext(stream))
-        done, _ = await asyncio.wait([coming], timeout=following.patience_sec)
-        if not done:
-            coming.cancel()
-            await asyncio.wait([coming])
-            return
+        try:
+            await asyncio.wait([coming], timeout=following.patience_sec)
+            if not coming.done():
+                return
+        finally:
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait([coming])
         yield coming.result()
 
 

@@ -26,3 +26,9 @@ def to_terminal(settings: Settings) -> None:
     """Write pretty lines to stderr; JSON with ``PANDAR_LOG_FORMAT=json``."""
     pretty = settings.log_format != "json"
     configure_logs(sys.stderr, level=settings.log_level, pretty=pretty)
+
+
+def warnings_only(settings: Settings) -> Settings:
+    """Let a short command's log say nothing below a warning, on stderr; return the settings."""
+    configure_logs(sys.stderr, level="warning", pretty=settings.log_format != "json")
+    return settings

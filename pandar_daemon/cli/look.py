@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final, TextIO
 
 from msgspec import Struct
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 
 _UNBOUNDED: Final = 10_000
 WIDEST: Final = 120
@@ -64,6 +64,7 @@ def _width(stream: TextIO, environment: Mapping[str, str]) -> int:
 def paint(renderable: RenderableType, look: Look) -> str:
     """Return a renderable as text that ends with a newline, without trailing blanks when plain."""
     out = io.StringIO()
+    whole = Group(renderable)  # alone, a Text would lose its own ways of wrapping
     Console(
         file=out,
         width=look.columns or _UNBOUNDED,
@@ -74,5 +75,5 @@ def paint(renderable: RenderableType, look: Look) -> str:
         emoji=False,
         legacy_windows=False,
         _environ={},
-    ).print(renderable)
+    ).print(whole)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())

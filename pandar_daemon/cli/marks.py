@@ -94,9 +94,7 @@ def bar(progress: int, look: Look) -> Text:
         return Text(f"{percent}%")
     halves = round(percent * cells * 2 / 100)
     full = "━" * (halves // 2) + "╸" * (halves % 2)
-    return Text.assemble(
-        (full, "cyan"), ("─" * (cells - len(full)), "dim"), f" {percent:3}%"
-    )
+    return Text.assemble((full, "cyan"), ("─" * (cells - len(full)), "dim"), f" {percent:3}%")
 
 
 def detail(task: TaskRow, now: datetime, look: Look) -> Text:

@@ -16,7 +16,7 @@ from pandar_daemon.cli.look import Look, look_of
 
 
 class Exit(IntEnum):
-    """What a program may rely on; the reference page lists these docstrings' words."""
+    """What a program may rely on."""
 
     OK = 0
     FAILED = 1

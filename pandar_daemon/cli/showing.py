@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,7 +20,6 @@ from pandar_daemon.cli.task_table import task_list
 _FETCH_SEC: Final = 1.0
 _FRAMES: Final = 4
 """Pictures of the spinner for each look at the daemon."""
-_TIMELINE_PAGE: Final = 100
 
 
 def say_task(row: Json, *, json: bool) -> None:
@@ -66,7 +66,8 @@ async def watch_tasks(api: Api, params: Mapping[str, str], *, json: bool) -> Non
         rows, more = await _tasks(api, params)
         for _ in range(_FRAMES):
             text = task_list(rows, SystemClock().now(), look, more=more, frame=frame)
-            say("\x1b[H" + text.replace("\n", "\x1b[K\n") + "\x1b[J")
+            lines = text.splitlines()[: shutil.get_terminal_size().lines - 1]
+            say("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
             frame += 1
             await asyncio.sleep(_FETCH_SEC / _FRAMES)
 
@@ -85,7 +86,7 @@ async def show_task(api: Api, task_id: int, *, at: str | None, json: bool) -> No
     """Print a task's card; of the past, its row alone is known."""
     path = f"/tasks/{task_id}"
     task = await api.get(path, {"at": at} if at else None)
-    executions = [] if at else _items(await api.get(f"{path}/executions"))
+    executions = [] if at else _items(await api.get(f"{path}/executions", {"limit": "100"}))
     timeline = [] if at else await _timeline(api, path)
     if json:
         say_json({"task": task, "executions": executions, "timeline": timeline})
@@ -101,12 +102,12 @@ async def show_task(api: Api, task_id: int, *, at: str | None, json: bool) -> No
 
 async def _timeline(api: Api, path: str) -> list[Json]:
     rows: list[Json] = []
-    while True:
-        after = str(rows[-1]["position"]) if rows else "0"
-        page = _items(await api.get(f"{path}/timeline", {"after": after, "limit": "100"}))
-        rows += page
-        if len(page) < _TIMELINE_PAGE:
-            return rows
+    after: object = 0
+    while after is not None:
+        page = await api.get(f"{path}/timeline", {"after": str(after), "limit": "500"})
+        rows += _items(page)
+        after = page.get("next_after")
+    return rows
 
 
 def say_project(row: Json, *, json: bool) -> None:

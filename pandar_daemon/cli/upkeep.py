@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from pandar_daemon.cli.log_output import warnings_only
 from pandar_daemon.cli.output import say, say_json
 from pandar_daemon.cli.reach import as_json
 from pandar_daemon.cli.settings import settings
@@ -27,7 +28,7 @@ def migrate(*, data: Path | None, as_json: bool) -> None:
     """
     from pandar_daemon import wiring  # noqa: PLC0415
 
-    applied = asyncio.run(wiring.migrate(settings(data)))
+    applied = asyncio.run(wiring.migrate(warnings_only(settings(data))))
     if as_json:
         say_json({"applied": applied})
     else:
@@ -49,7 +50,7 @@ def rebuild(*, models: tuple[str, ...], everything: bool, data: Path | None) -> 
     if bool(models) == everything:
         raise click.UsageError("name the read models, or say --all")
     with ProgressLine() as progress:
-        asyncio.run(wiring.rebuild(settings(data), list(models), progress.show))
+        asyncio.run(wiring.rebuild(warnings_only(settings(data)), list(models), progress.show))
     say(f"rebuilt {', '.join(progress.seen or models) or 'everything'}\n")
 
 
@@ -74,7 +75,7 @@ def advance(*, yes: bool, data: Path | None, as_json: bool) -> None:
         raise click.UsageError(
             "this gives up the events that only the bus has; say --yes when that is meant"
         )
-    number = asyncio.run(wiring.advance_epoch(settings(data)))
+    number = asyncio.run(wiring.advance_epoch(warnings_only(settings(data))))
     if as_json:
         say_json({"epoch": number})
     else:

@@ -87,6 +87,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._due = asyncio.Event()
+        self._news = asyncio.Event()
 
     @property
     def runner_id(self) -> str:
@@ -101,6 +102,7 @@ class Runner:
     def drain(self) -> None:
         """Claim no more; what runs goes on."""
         self.draining = True
+        self._news.set()
 
     async def run(self) -> None:
         """Run executions until cancelled, then kill what runs.
@@ -223,7 +225,7 @@ class Runner:
             )
             body = msgspec.json.encode(presence)
             await self._wire.publish(subjects.heartbeat(self.runner_id), body)
-            await asyncio.sleep(HEARTBEAT_SEC)
+            await _wait(self._news, HEARTBEAT_SEC)
 
     async def _obey(self) -> None:
         """Take hints. A cancellation only makes us ask: the answer to a renewal decides."""

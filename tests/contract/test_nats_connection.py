@@ -54,6 +54,21 @@ async def test_a_dead_read_loop_is_noticed_by_the_echo(nats_url: str) -> None:
         assert await hears_itself(connection)
 
 
+async def test_a_failed_publish_is_known_at_once_to_who_waits_for_the_bus(nats_url: str) -> None:
+    """Whoever tries again after `wait_up` waits, instead of trying for ever in one go."""
+    async with connected(nats_url, probe_sec=0.2) as connection, renewal(connection) as renewed:
+        client_of(connection)._status = GuardedClient.DISCONNECTED
+        with pytest.raises(Unavailable):
+            await connection.publish("test.x")
+        waiting = asyncio.create_task(connection.wait_up())
+        await asyncio.wait([waiting], timeout=0)
+        assert not waiting.done()
+        async with asyncio.timeout(PATIENCE_SEC):
+            await waiting
+            await renewed.wait()
+        assert await hears_itself(connection)
+
+
 async def test_a_frozen_server_is_noticed_and_its_return_too() -> None:
     """A server that keeps the socket but answers nothing is away; up_since tells both."""
     async with (

@@ -17,7 +17,7 @@ from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.ports import Exit, Process, ProcessHost, Spec
 from tests.support import trees
-from tests.support.trees import LEFT, LEFTOVERS, output_of, running_in, spec_of, state_of
+from tests.support.trees import LEFT, LEFTOVERS, is_frozen, output_of, running_in, spec_of, state_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -313,10 +313,8 @@ async def test_a_killed_guardian_takes_the_tree_along(host: Host, cwd: Path) -> 
 
 def all_stopped(cwd: Path) -> bool:
     """Return whether a tree is there and no process of it runs."""
-    states = [state_of(pid) for pid in running_in(cwd)]
-    import time
-    if time.time()%1<0.01: print([(pid, state_of(pid), Path(f"/proc/{pid}/cmdline").read_bytes(), trees.status_of(pid)) for pid in running_in(cwd) if state_of(pid)!="T"])
-    return bool(states) and set(states) == {"T"}
+    there = running_in(cwd)
+    return bool(there) and all(map(is_frozen, there))
 
 
 async def test_past_its_deadline_a_tree_is_frozen_and_can_be_thawed(host: Host, cwd: Path) -> None:

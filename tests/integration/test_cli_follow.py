@@ -147,3 +147,16 @@ async def test_events_go_on_after_a_lost_connection(api: RecordedApi) -> None:
     assert err == "connection lost; trying again\n"
     assert api.asked[0].headers["Last-Event-ID"] == "6"
     assert api.asked[0].query == {"type": "task"}
+
+
+async def test_ctrl_c_is_quiet(api: RecordedApi) -> None:
+    """Interrupting a follower says nothing and does nothing to the task."""
+    api.answer("GET", "/tasks/42", PENDING)
+    api.answer("GET", "/tasks/42/output", b"")
+    api.answer("GET", "/tasks/42/stream", stream_to(Status.COMPLETED)[:2])
+    async with started("task", "logs", "-f", "42", env=environment(api)) as process:
+        assert process.stdout
+        assert await process.stdout.readline() == b"one\n"
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        assert (process.returncode, err) == (130, b"")

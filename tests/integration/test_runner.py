@@ -27,7 +27,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.runner import Runner
 from tests.support.bus import connected, nats_process, serving
 from tests.support.daemon_script import DaemonScript
-from tests.support.trees import LEFT, LEFTOVERS, running_in, state_of
+from tests.support.trees import LEFT, LEFTOVERS, is_frozen, running_in
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -275,7 +275,7 @@ async def test_without_renewals_the_tree_freezes_and_goes_on_after_one(
     async with running(runner_on(bus, tmp_path)):
         await until(lambda: running_in(here))
         daemon.silent["renew"] = asyncio.Event()
-        await until(lambda: {state_of(pid) for pid in running_in(here)} == {"T"})
+        await until(lambda: all(map(is_frozen, running_in(here))))
         (here / "go").touch()
         daemon.silent.pop("renew").set()
         await until(lambda: execution in daemon.finished)
@@ -354,14 +354,13 @@ async def test_draining(bus: NatsConnection, daemon: DaemonScript, tmp_path: Pat
     runner = runner_on(bus, tmp_path, slots=1)
     async with running(runner):
         await until(lambda: running_in(workspace(tmp_path)))
-        await NatsWire(bus).publish(subjects.control(runner.runner_id, "drain"), b"")
-        await until(lambda: runner.draining)
+        async with NatsWire(bus).subscribe(subjects.heartbeat(runner.runner_id)) as beats:
+            await NatsWire(bus).publish(subjects.control(runner.runner_id, "drain"), b"")
+            beat = msgspec.json.decode((await anext(beats)).body)
+        assert (beat["slots"], beat["running"], beat["draining"]) == (1, 1, True)
         claims = len(daemon.requests("claim"))
         (workspace(tmp_path) / "go").touch()
         await until(lambda: execution in daemon.finished and not runner.running)
-        async with NatsWire(bus).subscribe(subjects.heartbeat(runner.runner_id)) as beats:
-            beat = msgspec.json.decode((await anext(beats)).body)
-        assert (beat["running"], beat["draining"]) == (0, True)
         assert len(daemon.requests("claim")) == claims
 
 
@@ -406,7 +405,7 @@ async def test_output_survives_a_minute_without_the_bus(tmp_path: Path) -> None:
             await until(lambda: running_in(here))
             await server.kill()
             (here / "begin").touch()
-            await until(lambda: (here / "written").exists())
+            await until((here / "written").exists)
             (here / "go").touch()
             await until(lambda: not running_in(here))
             assert list((tmp_path / "spool").iterdir())

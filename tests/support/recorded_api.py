@@ -118,8 +118,8 @@ class RecordedApi:
                 return web.Response(body=given, headers={"Pandar-Output-Offset": "0"})
             case list():
                 return await streamed(request, given)
-            case {"type": str(), "status": int(status)}:
-                return problem({**given, "status": status})
+            case dict() if isinstance(given.get("status"), int):
+                return problem(given)
             case _:
                 return web.json_response(given)
 

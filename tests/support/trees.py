@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,13 @@ def state_of(pid: int) -> str:
     """Return ``R``, ``S``, ``T``…, or an empty string when it is gone or a zombie."""
     state = status_of(pid).get("State", "")[:1]
     return "" if state in {"Z", "X"} else state
+
+
+def is_frozen(pid: int) -> bool:
+    """Return whether it runs no more: stopped, or waiting in the kernel to find itself stopped."""
+    status = status_of(pid)
+    pending = int(status.get("ShdPnd", "0"), 16) >> (signal.SIGSTOP - 1) & 1
+    return status.get("State", "")[:1] == "T" or bool(pending)
 
 
 def running_in(cwd: Path) -> list[int]:

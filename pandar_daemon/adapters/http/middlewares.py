@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import structlog
@@ -20,8 +19,9 @@ from pandar_daemon.adapters.http.deps import (
     deps,
 )
 from pandar_daemon.adapters.http.params import header_number
+from pandar_daemon.adapters.http.positions import reached
 from pandar_daemon.adapters.http.problems import problems
-from pandar_daemon.domain.refusals import Malformed, Unauthenticated, Unavailable
+from pandar_daemon.domain.refusals import Malformed, Unauthenticated
 from pandar_daemon.telemetry import Traceparent
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,6 @@ SECURITY: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_POLL_SEC: Final = 0.02
 
 
 async def mark(request: web.Request, answer: web.StreamResponse) -> None:
@@ -123,20 +122,8 @@ async def caught_up(request: web.Request, handler: Handler) -> web.StreamRespons
     """Hold a read until the read models are at ``Pandar-Min-Position``."""
     position = header_number(request, "Pandar-Min-Position")
     if position is not None and request.method in ("GET", "HEAD"):
-        await _reached(deps(request), position)
+        await reached(deps(request), position)
     return await handler(request)
-
-
-async def _reached(needs: Deps, position: int) -> None:
-    behind = "the read models are not there yet; ask again, or without Pandar-Min-Position"
-    try:
-        async with asyncio.timeout(needs.limits.min_position_sec):
-            while True:
-                if await needs.projects.position() >= position:
-                    return
-                await asyncio.sleep(_POLL_SEC)
-    except TimeoutError:
-        raise Unavailable(behind) from None
 
 
 def install(app: web.Application, needs: Deps) -> None:

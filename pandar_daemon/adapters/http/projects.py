@@ -16,6 +16,7 @@ from pandar_daemon.adapters.http import project_rows, visibility
 from pandar_daemon.adapters.http.bodies import answer, command
 from pandar_daemon.adapters.http.deps import Deps, deps
 from pandar_daemon.adapters.http.params import Query, etag, id_in_path, query, unchanged
+from pandar_daemon.adapters.http.positions import caught_up
 from pandar_daemon.adapters.http.writing import Sent, created, send
 from pandar_daemon.domain.access import Permission
 from pandar_daemon.domain.options import validate
@@ -71,7 +72,10 @@ async def members(request: web.Request) -> web.Response:
 async def _project(request: web.Request) -> Json:
     number = id_in_path(request, "project")
     what = f"project {number}"
-    row = await deps(request).projects.get(number) or await _logged(deps(request), number, None)
+    row = await deps(request).projects.get(number)
+    if row is None:  # perhaps so new that the read model has not got it yet
+        await caught_up(deps(request))
+        row = await deps(request).projects.get(number)
     if row is None:
         raise NotFound(what)
     await visibility.check(request, Permission.PROJECT_READ, number, what)
@@ -113,11 +117,8 @@ async def remove_member(request: web.Request) -> web.Response:
 async def _answer(needs: Deps, sent: Sent) -> web.Response:
     """Return a project as the command left it, folded from the log."""
     number = int(sent.accepted.id)
-    row = await _logged(needs, number, sent.accepted.position)
+    history = await needs.store.read_stream(project_stream(number), up_to=sent.accepted.position)
+    row = project_rows.as_of(history)
     if row is None:
         raise NotFound(f"project {number}")
     return answer(row, headers=sent.headers)
-
-
-async def _logged(needs: Deps, number: int, up_to: int | None) -> Json | None:
-    return project_rows.as_of(await needs.store.read_stream(project_stream(number), up_to=up_to))

@@ -65,18 +65,19 @@ async def _from(chunks: AsyncIterator[Chunk], start: int) -> AsyncIterator[Chunk
 
 async def last_lines(outputs: Outputs, key: OutputKey, lines: int) -> Piece:
     """Return the last lines, at most `PIECE_MAX` bytes and nothing from before a missing part."""
-    kept, end, cut = bytearray(), 0, None
-    async for chunk in outputs.read(key):
+    start = max(0, await outputs.size(key) - PIECE_MAX)
+    kept, end, cut = bytearray(), start, None
+    async for chunk in _from(outputs.read(key, start=start), start):
         if chunk.offset != end:
             cut = Cut(start=end, end=chunk.offset)
             kept.clear()
         kept += chunk.data
         end = chunk.offset + len(chunk.data)
-        if len(kept) > 2 * PIECE_MAX:
+        if len(kept) > 2 * PIECE_MAX:  # it is being written to
             del kept[:-PIECE_MAX]
-    data = bytes(kept[-PIECE_MAX:])
-    shown = b"".join(data.splitlines(keepends=True)[-lines:]) if lines else b""
+    shown = b"".join(bytes(kept).splitlines(keepends=True)[-lines:]) if lines else b""
     whole = len(shown) == len(kept)
+    shown = shown[-PIECE_MAX:]
     return Piece(offset=end - len(shown), data=shown, cut=cut if whole else None)
 
 

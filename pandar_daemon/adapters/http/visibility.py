@@ -7,16 +7,13 @@ from collections import OrderedDict
 from aiohttp import web
 from msgspec import Struct
 
-from events.ids import project_stream, task_stream
 from events.task import Json
-from pandar_daemon.adapters.http import project_rows
 from pandar_daemon.adapters.http.deps import PRINCIPAL, Deps, deps
 from pandar_daemon.adapters.http.params import id_in_path
+from pandar_daemon.adapters.http.positions import caught_up
 from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission, Principal
-from pandar_daemon.domain.project import OWNER
 from pandar_daemon.domain.refusals import Forbidden, NotFound
-from projections import tasks as task_rows
 
 _USERS_REMEMBERED = 10_000
 
@@ -54,35 +51,27 @@ async def check(request: web.Request, permission: Permission, project_id: int, w
 
 
 async def _role(needs: Deps, principal: Principal, project_id: int) -> str | None:
-    """Return the role in a project; one so new that no read model has it is in the log."""
     held = await needs.projects.roles(principal.user)
-    if project_id in held:
-        return held[project_id]
-    row = project_rows.as_of(await needs.store.read_stream(project_stream(project_id)))
-    if row is None:
-        return None
-    members = {member["user"]: str(member["role"]) for member in row["members"]}
-    return OWNER if row["owner"] == principal.user else members.get(principal.user)
+    if project_id not in held:
+        await caught_up(needs)
+        held = await needs.projects.roles(principal.user)
+    return held.get(project_id)
 
 
 async def task(request: web.Request) -> Json:
     """Return the row of the task in the path.
 
-    A task so new that the read model has not got it yet is folded from the log, so that what was
-    just filed can be looked at. Raises `NotFound` for one that the caller may not know of.
+    Raises `NotFound` for one that the caller may not know of.
     """
-    number = id_in_path(request, "task")
-    row = await deps(request).tasks.get(number) or await folded(deps(request), number)
+    needs, number = deps(request), id_in_path(request, "task")
+    row = await needs.tasks.get(number)
+    if row is None:  # perhaps so new that the read model has not got it yet
+        await caught_up(needs)
+        row = await needs.tasks.get(number)
     if row is None:
         raise NotFound(f"task {number}")
     await check(request, Permission.TASK_READ, int(row["project_id"]), f"task {number}")
     return row
-
-
-async def folded(needs: Deps, task_id: int) -> Json | None:
-    """Return a task's row as the log has it now, ``None`` when it is not there or deleted."""
-    history = await needs.store.read_stream(task_stream(task_id))
-    return task_rows.as_of(history, needs.clock.now())
 
 
 class _Known(Struct, frozen=True):

@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error
 
+from pandar_daemon.domain.refusals import TooLarge, Unavailable
+
 log = structlog.get_logger(__name__)
 
 CONNECT_SEC = 2
 PING_SEC = 10
+PENDING_MAX_BYTES = 64 * 2**20
+"""More than this unsent, and sending fails: the bus does not keep up."""
+SUBJECT_MAX_CHARS = 1_000
+"""Two of these and the rest of a control line fit the server's 4,096."""
 
 
 class GuardedClient(Client):
@@ -88,3 +94,21 @@ async def close_client(client: GuardedClient) -> None:
     """Close it, whatever state it is in."""
     with contextlib.suppress(Error, OSError):
         await client.close()
+
+
+def check_size(
+    client: GuardedClient, subject: str, body: bytes, headers: Mapping[str, str]
+) -> None:
+    """Refuse what the server would close the connection for, or what it does not keep up with.
+
+    Raises `TooLarge`, `Unavailable`, or ``ValueError`` for an endless subject.
+    """
+    if len(subject) > SUBJECT_MAX_CHARS:
+        msg = f"a subject has at most {SUBJECT_MAX_CHARS} characters, not {len(subject)}"
+        raise ValueError(msg)
+    size = len(body) + sum(len(k) + len(v.encode()) + 4 for k, v in headers.items()) + 12
+    if size > client.max_payload:
+        msg = f"a message has at most {client.max_payload} bytes, headers included, not {size}"
+        raise TooLarge(msg)
+    if client.pending_data_size > PENDING_MAX_BYTES:
+        raise Unavailable("the bus does not keep up with what is sent")

@@ -14,50 +14,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import anyio
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import BadHeaderError, BadSubjectError, Error
 
-from pandar_daemon.adapters.nats.client import GuardedClient, close_client, open_client
-from pandar_daemon.adapters.nats.replies import OnMessage, Replies, fail
-from pandar_daemon.domain.refusals import TooLarge, Unavailable
+from pandar_daemon.adapters.nats.client import GuardedClient, check_size, close_client, open_client
+from pandar_daemon.adapters.nats.listening import Listener, Route, calling
+from pandar_daemon.adapters.nats.replies import Replies, fail
+from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock
 
 log = structlog.get_logger(__name__)
 
-PENDING_MAX_BYTES = 64 * 2**20
-"""More than this unsent, and sending fails: the bus does not keep up."""
-SUBJECT_MAX_CHARS = 1_000
-"""Two of these and the rest of a control line fit the server's 4,096."""
 MISSES_MAX = 2
 DRAIN_SEC = 2.0
 
 
 class NoResponders(Unavailable):
     """503: nobody listens there now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Messages on a subject go to a function that returns at once; one member of a queue each."""
-
-    subject: str
-    on_message: OnMessage
-    queue: str = ""
-
-
-@dataclass(eq=False, slots=True)
-class _Listener:
-    routes: tuple[Route, ...]
-    on_up: Callable[[], None]
-    client: Client | None = None
-    subscriptions: list[Subscription] = field(default_factory=list)
 
 
 class NatsConnection:
@@ -72,7 +49,7 @@ class NatsConnection:
         self._client: GuardedClient | None = None
         self._inbox = ""
         self._replies = Replies()
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Listener] = []
         self._up = asyncio.Event()
 
     async def run(self) -> None:
@@ -80,8 +57,8 @@ class NatsConnection:
         pauses = self._pauses()
         while True:
             try:
-                if await self._one_life():
-                    pauses = self._pauses()
+                await self._one_life()
+                pauses = self._pauses()
             except (Error, OSError, TimeoutError, Unavailable) as error:
                 log.warning("bus.away", error=repr(error))
             except Exception:
@@ -96,25 +73,24 @@ class NatsConnection:
             yield pause * (1 + jitter)
             pause = min(pause * 2, 2.0)
 
-    async def _one_life(self) -> bool:
-        """Connect and stay until the connection is lost; true when it was up at all."""
+    async def _one_life(self) -> None:
+        """Connect and stay until the connection is lost; raises if it never was up."""
         client = await open_client(self._servers, self._name)
         try:
             await self._install(client)
             await self._watch(client)
             log.warning("bus.lost")
         finally:
-            was_up = self._forget_client()
+            self._forget_client()
             with anyio.CancelScope(shield=True):
                 await close_client(client)
-        return was_up
 
     async def _install(self, client: GuardedClient) -> None:
         inbox = client.new_inbox()
-        await client.subscribe(f"{inbox}.*", cb=_calling(self._replies.deliver))
+        await client.subscribe(f"{inbox}.*", cb=calling(self._replies.deliver))
         self._client, self._inbox = client, inbox
         for listener in list(self._listeners):
-            await self._subscribe(client, listener)
+            await listener.subscribe(client)
         await self.echo(timeout_sec=self._probe_sec * MISSES_MAX)
         self.up_since = self.clock.boottime()
         self._up.set()
@@ -139,12 +115,10 @@ class NatsConnection:
             return False
         return True
 
-    def _forget_client(self) -> bool:
-        was_up = self._up.is_set()
+    def _forget_client(self) -> None:
         self._client, self.up_since = None, None
         self._up.clear()
         self._replies.lose_all()
-        return was_up
 
     async def wait_up(self) -> None:
         """Return once connected."""
@@ -182,15 +156,20 @@ class NatsConnection:
         """
         client = self._client
         if client is None:
-            raise Unavailable("the bus is away")
-        _check_size(client, subject, body, headers or {})
+            raise await _unavailable("the bus is away")
         try:
+            check_size(client, subject, body, headers or {})
             await client.publish(subject, body, reply, dict(headers) if headers else None)
         except (BadSubjectError, BadHeaderError) as error:
             msg = f"cannot be sent to {subject[:100]!r}: {error}"
             raise ValueError(msg) from error
         except (Error, OSError) as error:
-            raise Unavailable("the bus is away") from error
+            # Known here before `run` wakes up: `wait_up` must block from now on.
+            if self._client is client:
+                self._forget_client()
+            raise await _unavailable("the bus is away") from error
+        except Unavailable as error:
+            raise await _unavailable(str(error)) from None
 
     async def begin(
         self, subject: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -266,66 +245,24 @@ class NatsConnection:
         ``on_up`` is called whenever messages may have been missed: after every new connection.
         On leaving, what the server has already sent is still routed.
         """
-        listener = _Listener(routes, on_up)
+        listener = Listener(routes, on_up)
         self._listeners.append(listener)
         try:
             if self._client is not None:
                 with contextlib.suppress(Unavailable):
-                    await self._subscribe(self._client, listener)
+                    await listener.subscribe(self._client)
                     await self.echo(timeout_sec=self._probe_sec * MISSES_MAX)
             yield
         finally:
             self._listeners.remove(listener)
             with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN_SEC):
-                await _drain(listener)
-
-    async def _subscribe(self, client: Client, listener: _Listener) -> None:
-        if listener.client is client:
-            return
-        listener.client, listener.subscriptions = client, []
-        try:
-            for route in listener.routes:
-                made = await client.subscribe(
-                    route.subject, queue=route.queue, cb=_calling(route.on_message)
-                )
-                listener.subscriptions.append(made)
-        except Error as error:
-            raise Unavailable("the bus is away") from error
+                await listener.drain()
 
 
-async def _drain(listener: _Listener) -> None:
-    async with anyio.create_task_group() as group:
-        for subscription in listener.subscriptions:
-            group.start_soon(_drain_one, subscription)
-
-
-async def _drain_one(subscription: Subscription) -> None:
-    with contextlib.suppress(Error, OSError):
-        await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py leaves it untyped
-
-
-def _calling(on_message: OnMessage) -> Callable[[Msg], Awaitable[None]]:
-    async def call(msg: Msg) -> None:
-        try:
-            on_message(msg)
-        except Exception:
-            log.exception("message.failed", subject=msg.subject)
-
-    return call
-
-
-def _check_size(
-    client: GuardedClient, subject: str, body: bytes, headers: Mapping[str, str]
-) -> None:
-    if len(subject) > SUBJECT_MAX_CHARS:
-        msg = f"a subject has at most {SUBJECT_MAX_CHARS} characters, not {len(subject)}"
-        raise ValueError(msg)
-    size = len(body) + sum(len(k) + len(v.encode()) + 4 for k, v in headers.items()) + 12
-    if size > client.max_payload:
-        msg = f"a message has at most {client.max_payload} bytes, headers included, not {size}"
-        raise TooLarge(msg)
-    if client.pending_data_size > PENDING_MAX_BYTES:
-        raise Unavailable("the bus does not keep up with what is sent")
+async def _unavailable(detail: str) -> Unavailable:
+    """Return the refusal, having let others run: who tries again at once must not starve us."""
+    await asyncio.sleep(0)
+    return Unavailable(detail)
 
 
 def status_of(msg: Msg) -> str:

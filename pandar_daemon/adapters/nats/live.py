@@ -12,7 +12,8 @@ from events import subjects
 from events.envelope import Recorded
 from pandar_daemon.adapters.nats import cloudevents
 from pandar_daemon.adapters.nats.buffer import Buffer
-from pandar_daemon.adapters.nats.connection import NatsConnection, Route
+from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.listening import Route
 
 log = structlog.get_logger(__name__)
 

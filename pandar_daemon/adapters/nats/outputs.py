@@ -20,8 +20,9 @@ from nats.aio.msg import Msg
 from events import subjects
 from pandar_daemon.adapters.nats import streams
 from pandar_daemon.adapters.nats.buffer import Buffer
-from pandar_daemon.adapters.nats.connection import NatsConnection, NoResponders, Route
+from pandar_daemon.adapters.nats.connection import NatsConnection, NoResponders
 from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing, PubAck
+from pandar_daemon.adapters.nats.listening import Route
 from pandar_daemon.adapters.nats.splice import Splice
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Chunk, OutputKey
@@ -90,6 +91,16 @@ class NatsOutputs:
         async for stored in self._stored(_subject(key), after=await self._before(key, start)):
             if (chunk := splice.fit(stored.chunk)) is not None:
                 yield chunk
+
+    async def size(self, key: OutputKey) -> int:
+        """Return the offset after the last byte stored, 0 when there is none.
+
+        Raises `Unavailable` when the bus is away.
+        """
+        await self._prepare()
+        last = await self._js.last(subjects.OUTPUT_STREAM, _subject(key))
+        stored = None if last is None else _decode(last)
+        return 0 if stored is None else stored.chunk.offset + len(stored.chunk.data)
 
     @contextlib.asynccontextmanager
     async def follow(

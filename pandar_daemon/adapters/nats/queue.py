@@ -17,9 +17,10 @@ from nats.aio.msg import Msg
 
 from events import subjects
 from pandar_daemon.adapters.nats import streams
-from pandar_daemon.adapters.nats.connection import NatsConnection, Route, status_of
+from pandar_daemon.adapters.nats.connection import NatsConnection, status_of
 from pandar_daemon.adapters.nats.in_hand import InHand
 from pandar_daemon.adapters.nats.jetstream import API, SECOND, JetStream
+from pandar_daemon.adapters.nats.listening import Route
 from pandar_daemon.adapters.nats.queued import PAUSE_SEC, QueuedCommands, deliveries
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock, Handler

@@ -12,8 +12,9 @@ from nats.aio.msg import Msg
 
 from events import instant, subjects
 from events.commands import ACTIONS, RUNNER_ACTIONS
-from pandar_daemon.adapters.nats.connection import NatsConnection, Route
+from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.in_hand import InHand
+from pandar_daemon.adapters.nats.listening import Route
 from pandar_daemon.adapters.nats.messages import Answer, attempt, message, refused
 from pandar_daemon.adapters.nats.micro import Endpoint, Micro
 from pandar_daemon.domain.refusals import TooLarge, Unavailable

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import structlog
 
 from pandar_daemon.adapters.nats.buffer import Buffer
-from pandar_daemon.adapters.nats.connection import NatsConnection, Route
+from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.listening import Route
 from pandar_daemon.adapters.nats.messages import message
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Headers, Message

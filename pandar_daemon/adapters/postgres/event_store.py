@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from itertools import takewhile
 
 from events.envelope import Recorded
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.rows import COLUMNS, recorded
 from pandar_daemon.adapters.postgres.writer import Writer, fetch_receipt
-from pandar_daemon.ports import Append, Appended, Clock, Head, Receipt, Replayed, Verdict
+from pandar_daemon.ports import Append, Clock, Head, Receipt, Verdict
 
 _STREAM = (
     f"SELECT {COLUMNS} FROM events WHERE stream = $1 AND version > $2"  # noqa: S608 - own columns
@@ -40,10 +41,7 @@ class PgEventStore:
 
     async def append(self, item: Append) -> Verdict:
         """Append durably, all or nothing; see `EventStore.append`."""
-        verdict = await self._writer.append(item)
-        if isinstance(verdict, Replayed) and _is_own_echo(item, verdict.receipt):
-            return Appended(position=verdict.receipt.position, version=verdict.receipt.version)
-        return verdict
+        return await self._writer.append(item)
 
     async def read_stream(
         self, stream: str, *, after_version: int = 0, up_to: int | datetime | None = None
@@ -52,7 +50,10 @@ class PgEventStore:
         position = up_to if isinstance(up_to, int) else None
         time = up_to if isinstance(up_to, datetime) else None
         rows = await self._pool.fetch(_STREAM, stream, after_version, position, time)
-        return [recorded(row) for row in rows]
+        events = [recorded(row) for row in rows]
+        # A clock that was set back may leave a hole: what lies behind it came later.
+        numbered = enumerate(events, after_version + 1)
+        return [event for _, event in takewhile(lambda one: one[1].version == one[0], numbered)]
 
     async def read_all(self, *, after: int, limit: int) -> list[Recorded]:
         """Return at most ``limit`` events from position ``after + 1`` on, dense and in order."""
@@ -69,12 +70,3 @@ class PgEventStore:
             msg = "log_head is empty: restore the database from a backup"
             raise RuntimeError(msg)
         return Head(row["position"], row["epoch"])
-
-
-def _is_own_echo(item: Append, receipt: Receipt) -> bool:
-    """A resent batch finds its own first try: same request, same answer, right behind our read."""
-    return (
-        receipt.request_sha256 == item.request_sha256
-        and receipt.answer == item.answer
-        and receipt.version == item.expected_version + len(item.events)
-    )

@@ -10,11 +10,17 @@ from events.commands import Held, LeaseState
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.ports import Lease
 
+# Locked in the order in which an append locks them: neither waits for the other in a circle.
 _RENEW = """
+WITH mine AS MATERIALIZED (
+    SELECT leases.task_id FROM leases
+    JOIN unnest($2::bigint[], $3::uuid[], $4::int[]) AS held (task_id, execution_id, epoch)
+        USING (task_id, execution_id, epoch)
+    WHERE leases.runner_id = $1
+    ORDER BY leases.task_id FOR UPDATE OF leases
+)
 UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $5), begun = true
-FROM unnest($2::bigint[], $3::uuid[], $4::int[]) AS held (task_id, execution_id, epoch)
-WHERE leases.task_id = held.task_id AND leases.runner_id = $1
-  AND leases.execution_id = held.execution_id AND leases.epoch = held.epoch
+FROM mine WHERE leases.task_id = mine.task_id
 RETURNING leases.execution_id, leases.cancel
 """
 _EXPIRED = """

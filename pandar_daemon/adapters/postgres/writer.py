@@ -10,8 +10,8 @@ client can never hold the head of the log. Model::
 
 Failures. A statement the database refuses (one item holds a value it cannot store) is cut in half
 until the bad item stands alone: it fails by itself. A lost connection leaves the outcome open, so
-the same batch is sent again: what was stored the first time answers ``replayed`` with our own
-request hash, which is the success we did not hear of.
+the same batch is sent again: what was stored the first time answers ``replayed``, and the stored
+event's id being ours tells that it is the success we did not hear of.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -51,6 +52,7 @@ RETRY_SEC = 10.0
 """How long a lost connection is retried before the askers are told the outcome is unknown."""
 
 _SQL = f"SELECT * FROM append_batch({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - placeholders only
+_LAST_EVENT = "SELECT event_id FROM events WHERE position = $1 AND command_id = $2"
 
 
 class _Waiting(Struct, frozen=True, eq=False):
@@ -82,15 +84,17 @@ class Writer:
 
     async def run(self) -> None:
         """Append until cancelled; then fail what still waits with ``ConnectionError``."""
+        batch: list[_Waiting] = []
         try:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
-                    await self._write(self._take())
+                    batch = self._take()
+                    await self._write(batch)
         finally:
-            for waiting in self._queue:
-                _fail(waiting, ConnectionError("the writer was stopped"))
+            for waiting in (*batch, *self._queue):
+                _fail(waiting, ConnectionError("the writer was stopped; the outcome is unknown"))
             self._queue.clear()
             if self._connection is not None:
                 self._connection.terminate()
@@ -119,10 +123,6 @@ class Writer:
             log.warning("log.append_unknown", items=len(batch), error=type(error).__name__)
             for waiting in batch:
                 _fail(waiting, ConnectionError("the database is away; the outcome is unknown"))
-        except asyncio.CancelledError:
-            for waiting in batch:
-                _fail(waiting, ConnectionError("the writer was stopped; the outcome is unknown"))
-            raise
         except Exception as error:  # noqa: BLE001 - whatever one item causes must fail it alone
             await self._halve(batch, error)
         else:
@@ -142,12 +142,13 @@ class Writer:
 
     async def _send_again(self, batch: list[_Waiting]) -> list[Verdict]:
         items = [waiting.item for waiting in batch]
-        arguments = _arguments(items, self._clock)
+        ids = [self._clock.new_id() for item in items for _ in item.events]
+        arguments = _arguments(items, ids)
         deadline = self._clock.boottime() + RETRY_SEC
         pause = 0.05
         while True:
             try:
-                return await self._send(items, arguments)
+                return await self._send(items, arguments, frozenset(ids))
             except BUSY:
                 self._drop_connection()
                 if self._clock.boottime() + pause > deadline:
@@ -155,23 +156,29 @@ class Writer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    async def _send(self, items: list[Append], arguments: Sequence[object]) -> list[Verdict]:
+    async def _send(
+        self, items: list[Append], arguments: Sequence[object], ids: frozenset[UUID]
+    ) -> list[Verdict]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
         rows = await self._connection.fetch(_SQL, *arguments, timeout=30)
         verdicts = [_verdict(row) for row in rows]
-        last = max((v.position for v in verdicts if isinstance(v, Appended)), default=0)
         for n, verdict in enumerate(verdicts):
             if isinstance(verdict, Replayed):
-                verdicts[n] = await self._judge_replay(items[n])
+                verdicts[n] = await self._judge_replay(items[n], ids)
+        last = max((v.position for v in verdicts if isinstance(v, Appended)), default=0)
         if last:
             self._committed(last)
         return verdicts
 
-    async def _judge_replay(self, item: Append) -> Verdict:
+    async def _judge_replay(self, item: Append, ids: frozenset[UUID]) -> Verdict:
+        """Tell a command stored before from the echo of our own first try."""
         assert self._connection is not None  # noqa: S101 - just used
         receipt = await fetch_receipt(self._connection, item.command_id)
         assert receipt is not None  # noqa: S101 - receipts are never deleted
+        stored = await self._connection.fetchval(_LAST_EVENT, receipt.position, item.command_id)
+        if stored in ids:
+            return Appended(position=receipt.position, version=receipt.version)
         return Replayed(receipt)
 
     def _drop_connection(self) -> None:
@@ -224,7 +231,7 @@ def _verdict(row: asyncpg.Record) -> Verdict:
 _UNREAD = Receipt(command_id="", request_sha256=b"", stream="", position=0, version=0, answer=b"")
 
 
-def _arguments(items: list[Append], clock: Clock) -> list[object]:
+def _arguments(items: list[Append], ids: list[UUID]) -> list[object]:
     leases = [item.lease for item in items]
     events = [
         (n, seq, event)
@@ -253,7 +260,7 @@ def _arguments(items: list[Append], clock: Clock) -> list[object]:
         [lease and lease.ttl_sec for lease in leases],
         [n for n, _, _ in events],
         [seq for _, seq, _ in events],
-        [clock.new_id() for _ in events],
+        ids,
         [codec.name_of(event) for _, _, event in events],
         [event.SCHEMA_VERSION for _, _, event in events],
         [codec.encode(event).decode() for _, _, event in events],

@@ -160,11 +160,16 @@ class Guardian:
     def _freeze(self) -> float:
         """Stop everything, parents before children, so that none sees its child stop."""
         self.frozen = set() if self.frozen is None else self.frozen
-        running = [process for process in self._tree() if process.state not in STOPPED]
+        running = [process for process in self._tree() if not self._is_frozen(process)]
         for process in running:
             if send(process.pid, signal.SIGSTOP):
                 self.frozen.add(process.pid)
         return _BUSY_SEC if running else _IDLE_SEC
+
+    def _is_frozen(self, process: Entry) -> bool:
+        # A parent in vfork waits in the kernel for a child that we stopped: it stops on leaving.
+        waits = process.state == "D" and self.frozen is not None and process.pid in self.frozen
+        return waits or process.state in STOPPED
 
     def _thaw(self) -> None:
         """Let go on whom we stopped, children before parents; who was stopped before, stays."""

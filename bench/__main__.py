@@ -1,0 +1,88 @@
+"""``python -m bench``: measure Pandar on servers of its own.
+
+Prints a table and writes it to ``bench/RESULTS.md``. With ``--quick`` or ``--only`` nothing is
+written unless ``--write`` is given. The exit code is 0 whatever the figures are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from bench import appending, flow, machine, results, running
+from bench.figures import HEADINGS, Figure
+from bench.scale import FULL, QUICK, Scale
+from bench.site import site
+from bench.table import plain
+
+PARTS = ("append", "flow", "daemon")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure; return the exit code."""
+    given = _parser().parse_args(argv)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    parts = given.only or PARTS
+    data = Path(tempfile.mkdtemp(prefix="pandar-bench-", dir=given.data))
+    setting = results.Setting(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=machine.machine(data),
+        versions=machine.versions(),
+        command=shlex.join(["python", "-m", "bench", *argv]),
+    )
+    try:
+        figures = asyncio.run(_measure(data, QUICK if given.quick else FULL, parts))
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+    print(setting.machine, setting.versions, sep="\n")
+    print(plain(HEADINGS, [figure.cells() for figure in figures]))
+    if given.write or not (given.quick or given.only):
+        results.write(setting, figures)
+    return 0
+
+
+async def _measure(data: Path, scale: Scale, parts: Collection[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    if {"append", "flow"} & set(parts):
+        async with site(data / "servers") as servers:
+            if "append" in parts:
+                figures += await _told("append", appending.measure(servers, scale))
+            if "flow" in parts:
+                figures += await _told("flow", flow.measure(servers, scale))
+    if "daemon" in parts:
+        up = data / "up"
+        up.mkdir(mode=0o700)
+        figures += await _told("daemon", running.measure(up, scale))
+    return figures
+
+
+async def _told(part: str, measuring: Coroutine[object, object, list[Figure]]) -> list[Figure]:
+    began = time.perf_counter()
+    figures = await measuring
+    print(f"{part}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    return figures
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a small run, under a minute")
+    add("--only", nargs="+", choices=PARTS, help="some parts")
+    add("--write", action="store_true", help="write bench/RESULTS.md, whatever was measured")
+    add("--data", type=Path, help="where to put the servers' data [the folder for temporary files]")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

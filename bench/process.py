@@ -1,0 +1,64 @@
+"""What processes use, as Linux tells it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from msgspec import Struct
+
+_TICK_SEC = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_PROC = Path("/proc")
+
+
+class Usage(Struct, frozen=True):
+    """Memory in bytes, processor time in seconds since the start."""
+
+    rss: int
+    cpu_sec: float
+
+
+class _Stat(Struct, frozen=True):
+    pid: int
+    name: str
+    parent: int
+    usage: Usage
+
+
+def usage(pid: int) -> tuple[Usage, Usage]:
+    """Return what a process uses by itself, and what its servers use together.
+
+    Its servers are all it started, at any depth; memory they share counts once for each. Raises
+    ``OSError`` where there is no ``/proc``.
+    """
+    children: dict[int, list[_Stat]] = defaultdict(list)
+    for stat in _all():
+        children[stat.parent].append(stat)
+    below = _below(pid, children)
+    theirs = Usage(sum(s.usage.rss for s in below), sum(s.usage.cpu_sec for s in below))
+    return _stat(pid).usage, theirs
+
+
+def _below(pid: int, children: dict[int, list[_Stat]]) -> list[_Stat]:
+    return [one for child in children[pid] for one in (child, *_below(child.pid, children))]
+
+
+def _all() -> list[_Stat]:
+    found = []
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit():
+            try:
+                found.append(_stat(int(entry.name)))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+    return found
+
+
+def _stat(pid: int) -> _Stat:
+    text = (_PROC / str(pid) / "stat").read_text()
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    fields = rest.split()
+    cpu = (int(fields[11]) + int(fields[12])) * _TICK_SEC
+    return _Stat(pid, name, int(fields[1]), Usage(int(fields[21]) * _PAGE, cpu))

@@ -1,0 +1,47 @@
+"""How much of everything a run does."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """The size of a run; more makes figures steadier, not different."""
+
+    append_sec: float  # of one contender at one level
+    append_rounds: int
+    log_tasks: int  # lives of five events in the log that is read again
+    live_sec: float
+    live_rate: int  # events/s
+    life_tasks: int
+    spawns: int
+    asks: int
+    output_mib: int
+    idle_sec: float
+
+
+FULL = Scale(
+    append_sec=3.0,
+    append_rounds=3,
+    log_tasks=10_000,
+    live_sec=10.0,
+    live_rate=500,
+    life_tasks=1_000,
+    spawns=500,
+    asks=300,
+    output_mib=48,
+    idle_sec=5.0,
+)
+
+QUICK = Scale(
+    append_sec=0.6,
+    append_rounds=1,
+    log_tasks=2_000,
+    live_sec=3.0,
+    live_rate=500,
+    life_tasks=150,
+    spawns=100,
+    asks=50,
+    output_mib=16,
+    idle_sec=5.0,
+)
