@@ -42,6 +42,10 @@ class Timed:
         """Open the stream."""
         return await self._stream.open(epoch)
 
+    async def stored(self, epoch: int, *, after: int, limit: int) -> list[Recorded]:
+        """Read back."""
+        return await self._stream.stored(epoch, after=after, limit=limit)
+
     async def publish(self, batch: Sequence[Recorded]) -> int:
         """Publish; the whole batch counts as acknowledged when its last event is."""
         self.last = await self._stream.publish(batch)

@@ -14,15 +14,15 @@ _PROC = Path("/proc")
 
 
 class Usage(Struct, frozen=True):
-    """Memory in bytes, processor time in seconds since the start."""
+    """Memory in bytes; processor time in seconds, its own and that of children it outlived."""
 
     rss: int
     cpu_sec: float
+    ended_sec: float
 
 
 class _Stat(Struct, frozen=True):
     pid: int
-    name: str
     parent: int
     usage: Usage
 
@@ -37,7 +37,11 @@ def usage(pid: int) -> tuple[Usage, Usage]:
     for stat in _all():
         children[stat.parent].append(stat)
     below = _below(pid, children)
-    theirs = Usage(sum(s.usage.rss for s in below), sum(s.usage.cpu_sec for s in below))
+    theirs = Usage(
+        sum(stat.usage.rss for stat in below),
+        sum(stat.usage.cpu_sec + stat.usage.ended_sec for stat in below),
+        0.0,
+    )
     return _stat(pid).usage, theirs
 
 
@@ -58,7 +62,7 @@ def _all() -> list[_Stat]:
 
 def _stat(pid: int) -> _Stat:
     text = (_PROC / str(pid) / "stat").read_text()
-    name, _, rest = text.partition("(")[2].rpartition(")")
-    fields = rest.split()
+    fields = text.rpartition(")")[2].split()
     cpu = (int(fields[11]) + int(fields[12])) * _TICK_SEC
-    return _Stat(pid, name, int(fields[1]), Usage(int(fields[21]) * _PAGE, cpu))
+    ended = (int(fields[13]) + int(fields[14])) * _TICK_SEC
+    return _Stat(pid, int(fields[1]), Usage(int(fields[21]) * _PAGE, cpu, ended))

@@ -67,9 +67,10 @@ async def memory(pandar: Daemon) -> list[Figure]:
 async def lives(pandar: Daemon, scale: Scale) -> list[Figure]:
     """Return the figures of tasks that run ``true``, from filing to their end."""
     await _load(pandar, 2 * SLOTS, "warm")
-    before = await work(pandar.postgres)
+    before, used_before = await work(pandar.postgres), process.usage(pandar.pid)
     report = await _load(pandar, scale.life_tasks, "life")
     done = (await work(pandar.postgres)).since(before)
+    used = process.usage(pandar.pid)
     rate = scale.life_tasks / report.seconds
     spawns = await _spawn_rate(scale.spawns)
 
@@ -88,6 +89,19 @@ async def lives(pandar: Daemon, scale: Scale) -> list[Figure]:
         figure("transactions per task, reads too", done.commits / n, ""),
         figure("WAL flushes per task", done.flushes / n, ""),
         figure("WAL per task", done.wal_bytes / n / 1e3, "kB", goal=at_most(12), note=pages),
+        *(figure(what, sec / n * 1e3, "ms") for what, sec in _processor_time(used_before, used)),
+    ]
+
+
+Both = tuple[process.Usage, process.Usage]
+
+
+def _processor_time(before: Both, after: Both) -> list[tuple[str, float]]:
+    (mine, theirs), (mine_before, theirs_before) = after, before
+    return [
+        ("CPU of the daemon per task", mine.cpu_sec - mine_before.cpu_sec),
+        ("CPU of guardian and command per task", mine.ended_sec - mine_before.ended_sec),
+        ("CPU of Postgres and NATS per task", theirs.cpu_sec - theirs_before.cpu_sec),
     ]
 
 

@@ -30,6 +30,8 @@ Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Id = Annotated[int, Meta(ge=1, le=ID_MAX)]
 User = Annotated[str, Meta(min_length=1, max_length=128)]
 GitUrl = Annotated[str, Meta(max_length=2_048)]
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+"""What the store holds as an ``integer``."""
 Cron = Annotated[str, Meta(min_length=9, max_length=200)]
 
 
@@ -109,7 +111,7 @@ class LoseExecution(Command, frozen=True, kw_only=True):
     """
 
     execution_id: UUID
-    epoch: int
+    epoch: Int32
     begun: bool
     confirmation_id: UUID
     expires_at: Instant
@@ -201,7 +203,7 @@ class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     task_id: Id
     execution_id: UUID
-    epoch: int
+    epoch: Int32
 
 
 class Renew(Command, frozen=True, kw_only=True):
@@ -215,7 +217,7 @@ class ReportProgress(Command, frozen=True, kw_only=True):
 
     task_id: Id
     execution_id: UUID
-    epoch: int
+    epoch: Int32
     progress: Annotated[int, Meta(ge=0, le=100)]
     message: Annotated[str, Meta(max_length=REASON_MAX)] = ""
 
@@ -225,7 +227,7 @@ class AskConfirmation(Command, frozen=True, kw_only=True):
 
     task_id: Id
     execution_id: UUID
-    epoch: int
+    epoch: Int32
     confirmation_id: UUID
     gate: Annotated[str, Meta(min_length=1, max_length=64)]
     card: Json
@@ -245,13 +247,13 @@ class FinishExecution(Command, frozen=True, kw_only=True):
 
     task_id: Id
     execution_id: UUID
-    epoch: int
+    epoch: Int32
     outcome: Outcome
-    exit_code: int | None = None
+    exit_code: Int32 | None = None
     error: Annotated[str, Meta(max_length=2_000)] = ""
     kind: FailureKind = FailureKind.EXIT_CODE
     output_tail: Annotated[str, Meta(max_length=TAIL_MAX)] = ""
-    output_bytes: Annotated[int, Meta(ge=0)] = 0
+    output_bytes: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
     cut: Cut | None = None
     duration_sec: Annotated[float, Meta(ge=0)] = 0.0
     usage: Usage = Usage()
@@ -277,7 +279,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     task_id: int
     project_id: int
     execution_id: UUID
-    epoch: int
+    epoch: Int32
     attempt: int
     command: str
     name: str

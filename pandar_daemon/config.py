@@ -35,6 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_audience: str | None = None
     agents: frozenset[str] = frozenset({"claude", "codex", "gemini"})
     slots: int = 4
+    task_path: str = "/usr/local/bin:/usr/bin:/bin"
     lease_ttl_sec: float = 8.0
     log_format: str = "auto"
     log_level: str = "info"
@@ -55,6 +56,7 @@ _ENVIRONMENT = {
     "PANDAR_JWT_ISSUER": "jwt_issuer",
     "PANDAR_JWT_AUDIENCE": "jwt_audience",
     "PANDAR_SLOTS": "slots",
+    "PANDAR_TASK_PATH": "task_path",
     "PANDAR_LEASE_TTL_SEC": "lease_ttl_sec",
     "PANDAR_LOG_FORMAT": "log_format",
     "PANDAR_LOG_LEVEL": "log_level",
@@ -77,14 +79,15 @@ def _convert(variable: str, field: str, text: str) -> object:
     kind = Settings.__annotations__[field]
     try:
         if "int" in kind:
-            return _between(int(text), 0 if field.endswith("port") else 1, 65_535)
+            return _whole(text, 0 if field.endswith("port") else 1, 65_535)
         return float(text) if kind == "float" else text
     except ValueError as error:
         msg = f"{variable}={text!r} cannot be used: {error}"
         raise ConfigError(msg) from error
 
 
-def _between(value: int, low: int, high: int) -> int:
+def _whole(text: str, low: int, high: int) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else low - 1
     if not low <= value <= high:
         msg = f"expected a whole number from {low} to {high}"
         raise ValueError(msg)

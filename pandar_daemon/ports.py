@@ -282,11 +282,16 @@ Headers = Mapping[str, str]
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A message from the bus; header names are in lower case."""
+    """A message from the bus; header names are in lower case.
+
+    ``queued_at`` is when the durable queue stored it, by the queue's own clock; its sender has no
+    say in it.
+    """
 
     subject: str
     body: bytes
     headers: Headers = {}
+    queued_at: datetime | None = None
 
 
 Handler = Callable[[Message], Awaitable[bytes]]
@@ -344,7 +349,7 @@ class StreamBehind(Exception):
     """The stream's last sequence is not the position before the batch; re-read it and go on."""
 
 
-class EventStream(Protocol):
+class EventStream(BusAudit, Protocol):
     """The relay's side of ``PANDAR_EVENTS_{epoch}``, whose sequence is the log position."""
 
     async def open(self, epoch: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Live, ProjectReads
 from pandar_daemon.services.dispatcher import Dispatcher
 
@@ -37,7 +38,7 @@ class Arrivals:
         async with self._live.follow() as events:
             async for event in events:
                 if event.type in WORK and event.position > seen:
-                    seen = await self._caught_up(event.position)
+                    seen = max(seen, await self._caught_up(event.position))
                     self._dispatcher.work_arrived()
 
     async def _caught_up(self, position: int) -> int:
@@ -46,6 +47,6 @@ class Arrivals:
             async with asyncio.timeout(PATIENCE_SEC):
                 while (reached := await self._reads.position()) < position:  # noqa: ASYNC110 - in Postgres
                     await asyncio.sleep(LOOK_SEC)
-        except TimeoutError:
-            pass
+        except (TimeoutError, Unavailable):
+            pass  # claims poll
         return reached

@@ -19,18 +19,16 @@ from typing import TypeVar, cast
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from events import commands as do
 from events.ids import id_of
-from events.problem import Problem
-from events.task import Event, Status
+from events.problem import FieldError
+from events.task import Event
 from pandar_daemon.domain import project as project_rules
 from pandar_daemon.domain import task as task_rules
 from pandar_daemon.domain.access import require_action
 from pandar_daemon.domain.project import Project, ProjectCommand
 from pandar_daemon.domain.refusals import (
-    CommandIdReused,
     Invalid,
     NotFound,
     Refusal,
@@ -50,11 +48,13 @@ from pandar_daemon.ports import (
     EventStore,
     Fenced,
     KeyTaken,
+    LeaseChange,
+    LeaseOp,
     Numbers,
-    Receipt,
     Rejections,
     Replayed,
 )
+from pandar_daemon.services.answers import Kept, accepted, replay
 from pandar_daemon.services.claims import Claims, claims
 from pandar_daemon.services.requests import Request
 from pandar_daemon.services.signals import Signals
@@ -68,14 +68,6 @@ PROJECT_AGE_SEC = 1.0
 """How long a membership that another process took away may still count."""
 
 S = TypeVar("S", bound=Task | Project)
-
-
-class Kept(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer as the log keeps it."""
-
-    id: int | str | None = None
-    status: Status | None = None
-    problem: Problem | None = None
 
 
 class Commands:
@@ -106,48 +98,58 @@ class Commands:
 
         Raises the `Refusal` it was answered with; `Unavailable` when the outcome is unknown.
         """
-        category = request.action.partition(".")[0]
-        if request.action.endswith(".create"):
-            target = await self._numbers.next(category)
-        else:
-            target = request.target or _task_of(request.command)
         try:
-            if category == "project":
+            target = await self._target(request)
+            if request.action.startswith("project."):
                 return await self._carry_out(PROJECT, target, request)
             return await self._carry_out(TASK, target, request)
         except ConnectionError as error:
-            raise Unavailable(f"{error}; send it again with the same command id") from error
+            log.warning("command.unanswered", action=request.action, error=str(error))
+            raise Unavailable(f"the database is away; {_AGAIN}") from error
         except AppendFailed as error:
-            raise Invalid from error
+            log.warning("command.unstorable", action=request.action, error=str(error))
+            raise Invalid(
+                FieldError(field="body", rule="holds what the log cannot store")
+            ) from error
+
+    async def _target(self, request: Request) -> int:
+        category, _, verb = request.action.partition(".")
+        if verb == "create":
+            return await self._numbers.next(category)
+        return request.target or _task_of(request.command)
 
     async def _carry_out(self, kind: Kind[S], target: int, request: Request) -> do.Accepted:
-        for attempt in range(TRIES):
-            loaded = await self._streams.load(kind, target, fresh=attempt > 0)
-            try:
-                await self._authorise(request, loaded)
-                events = self._decide(request, loaded)
-            except Refusal as refusal:
-                if loaded.cached:
-                    continue
-                return await self._refuse(request, loaded, refusal)
-            accepted = await self._append(kind, request, loaded, events)
-            if accepted is not None:
-                return accepted
-        raise Unavailable("too much happens to it at once; send it again with the same command id")
+        async with self._streams.turn(kind, target):
+            for attempt in range(TRIES):
+                loaded = await self._streams.load(kind, target, fresh=attempt > 0)
+                try:
+                    await self._authorise(request, loaded)
+                    events = self._decide(request, loaded)
+                    answer = await self._append(kind, request, loaded, events)
+                except Refusal as refusal:
+                    stale = loaded.cached
+                    answer = None if stale else await self._refuse(request, loaded, refusal)
+                if answer is not None:
+                    return answer
+        raise Unavailable(f"too much happens to it at once; {_AGAIN}")
 
     async def _authorise(self, request: Request, loaded: Loaded[S]) -> None:
         what = loaded.stream.replace("-", " ")
         state = cast("Task | Project", loaded.state)
-        if isinstance(state, Task):
-            number = state.project_id or _project_of(request.command)
-            if not number or request.project not in {None, number}:
-                raise NotFound(what)
-            what = what if state.project_id else f"project {number}"
-            state = (await self._streams.load(PROJECT, number, max_age_sec=PROJECT_AGE_SEC)).state
-            if not state.owner:
-                raise NotFound(what)
-        role = state.role_of(request.principal.user)
-        require_action(request.principal, request.action, role, what)
+        if isinstance(state, Project):
+            _permit(request, state, what)
+            return
+        number = state.project_id or _project_of(request.command)
+        if not number:
+            raise NotFound(what)
+        what = what if state.project_id else f"project {number}"
+        project = await self._streams.load(PROJECT, number, max_age_sec=PROJECT_AGE_SEC)
+        try:
+            _permit(request, project.state, what)
+        except Refusal:
+            if not project.cached:
+                raise
+            _permit(request, (await self._streams.load(PROJECT, number, fresh=True)).state, what)
 
     def _decide(self, request: Request, loaded: Loaded[S]) -> Sequence[Event]:
         expected = request.expected_version
@@ -174,12 +176,14 @@ class Commands:
             case Appended():
                 self._streams.advance(kind, loaded, item, verdict.position)
                 await self._signals.appended(loaded.state, events)
-                return _accepted(loaded.stream, kept, verdict.position, verdict.version)
+                return accepted(loaded.stream, kept, verdict.position, verdict.version)
             case Replayed(receipt):
-                return _replay(request, receipt)
+                return replay(request, receipt)
             case KeyTaken(key):
                 raise Rejected(f"{key.scope} {key.key} is held by another task")
-            case Conflict() | Fenced():
+            case Fenced():
+                raise _fenced(held.lease)
+            case Conflict():
                 return None
 
     def _claims(self, before: Task | Project, events: Sequence[Event]) -> Claims:
@@ -213,27 +217,55 @@ class Commands:
             lease=held.lease,
         )
 
-    async def _refuse(self, request: Request, loaded: Loaded[S], refusal: Refusal) -> do.Accepted:
-        """Give the first answer to a repeated command, or say no and keep having said so."""
+    async def _refuse(
+        self, request: Request, loaded: Loaded[S], refusal: Refusal
+    ) -> do.Accepted | None:
+        """Give the first answer to a repeated command, or say no and keep having said so.
+
+        ``None`` when the state that was judged is over: the next one is to be judged.
+        """
         receipt = await self._store.receipt(request.command_id)
         if receipt is not None:
-            return _replay(request, receipt)
+            return replay(request, receipt)
         if isinstance(refusal, Stale):
-            await self._rejections.keep(
-                stream=loaded.stream,
-                command_id=request.command_id,
-                actor=request.principal.actor,
-                reason=refusal.problem.detail,
-                body=request.body,
-            )
+            await self._reject(request, loaded.stream, refusal)
         elif isinstance(refusal, Rejected | VersionMismatch):
-            item = self._item(
-                request, loaded, (), Kept(problem=refusal.problem), Claims(), loaded.state
-            )
-            verdict = await self._store.append(item)
-            if isinstance(verdict, Replayed):
-                return _replay(request, verdict.receipt)
+            kept = Kept(problem=refusal.problem)
+            item = self._item(request, loaded, (), kept, Claims(), loaded.state)
+            match await self._store.append(item):
+                case Replayed(receipt):
+                    return replay(request, receipt)
+                case Conflict():
+                    return None
         raise refusal
+
+    async def _reject(self, request: Request, stream: str, refusal: Stale) -> None:
+        await self._rejections.keep(
+            stream=stream,
+            command_id=request.command_id,
+            actor=request.principal.actor,
+            reason=refusal.problem.detail,
+            body=request.body,
+        )
+
+
+_AGAIN = "send it again with the same command id"
+
+
+def _permit(request: Request, project: Project, what: str) -> None:
+    """Raise `NotFound` or `Forbidden` unless the action is allowed in this project."""
+    if request.action != "project.create" and (
+        not project.owner or request.project not in {None, project.project_id}
+    ):
+        raise NotFound(what)
+    role = project.role_of(request.principal.user)
+    require_action(request.principal, request.action, role, what)
+
+
+def _fenced(lease: LeaseChange | None) -> Rejected:
+    if lease is not None and lease.op is LeaseOp.EXPIRE:
+        return Rejected("its runner has renewed the lease")
+    return Stale("the lease of this execution is over")
 
 
 def _task_of(command: do.Command) -> int:
@@ -244,22 +276,3 @@ def _task_of(command: do.Command) -> int:
 
 def _project_of(command: do.Command) -> int:
     return command.project_id if isinstance(command, do.CreateTask) else 0
-
-
-def _accepted(stream: str, kept: Kept, position: int, version: int) -> do.Accepted:
-    return do.Accepted(
-        stream=stream,
-        id=kept.id if kept.id is not None else id_of(stream),
-        position=position,
-        version=version,
-        status=kept.status,
-    )
-
-
-def _replay(request: Request, receipt: Receipt) -> do.Accepted:
-    if receipt.request_sha256 != request.sha256:
-        raise CommandIdReused(request.command_id)
-    kept = msgspec.json.decode(receipt.answer, type=Kept)
-    if kept.problem is not None:
-        raise Refusal(kept.problem)
-    return _accepted(receipt.stream, kept, receipt.position, receipt.version)

@@ -7,7 +7,7 @@ import structlog
 
 from events import commands as do
 from pandar_daemon.domain.access import require_action
-from pandar_daemon.domain.refusals import Forbidden, Refusal, Unavailable
+from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import Clock, Leases, Message
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
@@ -59,21 +59,16 @@ class Endpoint:
     async def _answer(self, request: Request) -> do.Accepted | do.Assignments | do.Renewed:
         command = request.command
         if request.action.startswith("run."):
-            self._may_run(request)
+            require_action(request.principal, request.action, None, "runner")
         if isinstance(command, do.Claim):
             return await self._dispatcher.claim(request, command)
         if isinstance(command, do.Renew):
             return await self._renew(request, command)
         return await self._commands.execute(request)
 
-    def _may_run(self, request: Request) -> None:
-        require_action(request.principal, request.action, None, "runner")
-        if request.runner == "":
-            raise Forbidden("runner:run")
-
     async def _renew(self, request: Request, renew: do.Renew) -> do.Renewed:
         try:
             states = await self._leases.renew(request.runner, renew.leases, self._ttl)
-        except (OSError, ConnectionError) as error:
-            raise Unavailable("the database is away") from error
+        except ConnectionError as error:
+            raise Unavailable("the database is away; renew again") from error
         return do.Renewed(ttl_sec=self._ttl, leases=states)

@@ -29,6 +29,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.workspace import prepare
+from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,8 @@ class Means(Struct, frozen=True, kw_only=True):
     outputs: Outputs
     asker: Asker
     clock: Clock
+    metrics: Metrics
+    path: str
 
 
 class Execution:
@@ -154,7 +157,7 @@ class Execution:
         """Start the process; raises ``OSError``, leaving nothing behind."""
         spool = self._open_spool()
         try:
-            spec = prepare(self._means.data, self._assignment, until=until)
+            spec = prepare(self._means.data, self._assignment, until=until, path=self._means.path)
             self._process = await self._means.host.start(spec)
         except OSError:
             spool.remove()
@@ -233,11 +236,13 @@ class Execution:
             except Refusal as refusal:
                 status = refusal.problem.status
                 if self._lost or (status < 500 and status not in _PASSING):  # noqa: PLR2004
+                    self._means.metrics.executed("lost")
                     self._log.warning("execution.stale", reason=str(refusal))
                     return
                 self._log.info("execution.unreported", reason=str(refusal), pause_sec=pause)
                 await asyncio.sleep(pause)
             else:
+                self._means.metrics.executed(report.outcome)
                 self._log.info("execution.finished", outcome=report.outcome)
                 return
 

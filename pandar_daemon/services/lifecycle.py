@@ -24,6 +24,10 @@ async def supervise(name: str, run: Run) -> None:
         try:
             await run()
             log.error("service.ended", service=name)
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            log.exception("service.failed", service=name)
         except Exception:  # whatever it was, the others go on, and soon it does too
             log.exception("service.failed", service=name)
         if loop.time() - began > LAST_PAUSE_SEC:
@@ -43,3 +47,9 @@ async def run_until(stop: asyncio.Event, services: list[tuple[str, Run]]) -> Non
         for task in tasks:
             task.cancel()
             await asyncio.wait({task})
+
+
+def _is_being_cancelled() -> bool:
+    """Tell whether somebody cancels us; a service may also end by a cancellation of its own."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0

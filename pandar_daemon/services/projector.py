@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
@@ -74,13 +74,18 @@ class Projector:
         views: Views,
         *,
         models: Mapping[str, ReadModel] = MODELS,
+        seen: Callable[[str, int], None] = lambda _model, _position: None,
         poll_sec: float = POLL_SEC,
     ) -> None:
-        """Follow ``feed``, build from ``store``; look for new generations every ``poll_sec``."""
+        """Follow ``feed``, build from ``store``; look for new generations every ``poll_sec``.
+
+        ``seen`` hears the position of each model being served whenever it moved.
+        """
         self._store = store
         self._feed = feed
         self._views = views
         self._models = models
+        self._seen = seen
         self._poll_sec = poll_sec
         self._swapped = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -206,7 +211,9 @@ class Projector:
             full = len(batch) == BATCH_MAX
         return at
 
-    async def _tell(self, live: Iterable[Checkpoint]) -> None:
+    async def _tell(self, live: Collection[Checkpoint]) -> None:
+        for at in live:
+            self._seen(at.model, at.position)
         if {at.model for at in live} != set(self._models):
             return
         async with self._progress:

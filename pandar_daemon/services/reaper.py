@@ -17,6 +17,7 @@ from events import subjects
 from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import Clock, Leadership, Lease, Leases, Wire, WorkQueue
 from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.leading import resign
 
 log = structlog.get_logger(__name__)
 
@@ -54,29 +55,34 @@ class Reaper:
 
     async def run(self) -> None:
         """Reap until cancelled."""
-        while True:
-            try:
-                if await self._leadership.acquire("reaper", self._holder, LEAD_SEC):
-                    await self._tick()
-                else:
-                    self._trouble_at = self._clock.boottime()
-            except (Unavailable, ConnectionError, OSError) as error:
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(TICK_SEC)
+        finally:
+            await resign(self._leadership, "reaper", self._holder)
+
+    async def _look(self) -> None:
+        try:
+            if await self._leadership.acquire("reaper", self._holder, LEAD_SEC):
+                await self._tick()
+            else:
                 self._trouble_at = self._clock.boottime()
-                log.warning("reaper.waiting", reason=str(error))
-            await asyncio.sleep(TICK_SEC)
+        except (Unavailable, ConnectionError) as error:
+            self._trouble_at = self._clock.boottime()
+            log.warning("reaper.waiting", reason=str(error))
 
     async def _tick(self) -> None:
         leases = await self._leases.expired()
         if self._fair():
             for lease in leases:
                 await self._lose(lease)
+        minute = int(self._clock.now().timestamp()) // 60
         for task_id, confirmation_id in await self._queue.expired_confirmations(limit=100):
-            await self._ask(
-                "task.expire",
-                task_id,
-                do.ExpireConfirmation(confirmation_id=confirmation_id),
-                f"expire-{confirmation_id}",
-            )
+            # Refused once (another clock may be behind ours), it is asked anew a minute later.
+            command_id = f"system-expire-{confirmation_id}-{minute % 1_000_000}"
+            command = do.ExpireConfirmation(confirmation_id=confirmation_id)
+            await self._ask("task.expire", task_id, command, command_id)
 
     def _fair(self) -> bool:
         up_since = self._wire.up_since

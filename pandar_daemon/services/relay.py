@@ -6,7 +6,8 @@ lead; the fence lets one of them through and tells the other to look again.
 
     stream behind log    publish the rest (a lost stream is rebuilt from 1 like this)
     stream equal         wait for the bell
-    stream ahead of log  Postgres was restored from a backup: publish nothing, raise the alarm,
+    stream ahead of log, or its last event another one than the log has there
+                         Postgres was restored from a backup: publish nothing, raise the alarm,
                          and go on only in a new epoch, by ``pandar epoch advance``
 """
 
@@ -16,9 +17,11 @@ import asyncio
 
 import structlog
 
+from events.envelope import Recorded
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock, EventStore, EventStream, Head, Leadership, StreamBehind
 from pandar_daemon.services.bell import Bell
+from pandar_daemon.services.leading import resign
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -28,10 +31,15 @@ LEAD_SEC = 15.0
 RENEW_SEC = 5.0
 AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
+_HINT = "Postgres seems restored from a backup; see `pandar epoch advance`"
 
 
 class Relay:
-    """One of these is active at a time; `ahead_by` is how far the stream is past the log."""
+    """One of these is active at a time.
+
+    ``ahead_by`` is how far the stream was last seen past the log, ``diverged`` whether it ended in
+    an event that is not the log's: in both cases nothing is published.
+    """
 
     def __init__(
         self,
@@ -53,6 +61,7 @@ class Relay:
         self._metrics = metrics
         self._holder = holder
         self.ahead_by = 0
+        self.diverged = False
 
     async def run(self) -> None:
         """Relay until cancelled; a bus or database that is away is waited for."""
@@ -61,52 +70,69 @@ class Relay:
                 try:
                     if await self._lead():
                         continue
-                except (Unavailable, ConnectionError, OSError) as error:
+                except (Unavailable, ConnectionError) as error:
                     log.warning("relay.waiting", reason=str(error))
                 await asyncio.sleep(PAUSE_SEC)
         finally:
-            await self._resign()
-
-    async def _resign(self) -> None:
-        try:
-            async with asyncio.timeout(2):
-                await self._leadership.resign("relay", self._holder)
-        except (TimeoutError, OSError, ConnectionError):
-            log.info("relay.lease_left_to_expire")
+            await resign(self._leadership, "relay", self._holder)
 
     async def _lead(self) -> bool:
-        """Publish until it is time for an audit: true; false without the lead, or out of step."""
-        if not await self._leadership.acquire("relay", self._holder, LEAD_SEC):
+        """Publish until it is time to look anew; false without the lead, or out of step."""
+        if not await self._may_lead():
             return False
         renew_at = self._clock.boottime() + RENEW_SEC
         audit_at = self._clock.boottime() + AUDIT_SEC
-        head = await self._store.head()
-        last = await self._stream.open(head.epoch)
-        while self._in_step(head, last):
+        epoch = (await self._store.head()).epoch
+        last = await self._open(epoch)
+        while self._clock.boottime() < audit_at:
+            head = await self._store.head()  # after `last`: it is behind only if it went back
+            if head.epoch != epoch:
+                return True
+            if not self._in_step(head, last) or self.diverged:
+                return False
             try:
                 last = await self._publish_after(last)
             except StreamBehind:
-                last = await self._stream.open(head.epoch)
+                last = await self._open(epoch)
                 log.info("relay.fence_refused", last=last)
-            now = self._clock.boottime()
-            if now >= renew_at:
-                if not await self._leadership.acquire("relay", self._holder, LEAD_SEC):
+            if self._clock.boottime() >= renew_at:
+                if not await self._may_lead():
                     return False
-                renew_at = now + RENEW_SEC
-            if now >= audit_at:
-                return True
-            head = await self._store.head()
-        return False
+                renew_at = self._clock.boottime() + RENEW_SEC
+        return True
+
+    async def _may_lead(self) -> bool:
+        return await self._leadership.acquire("relay", self._holder, LEAD_SEC)
+
+    async def _open(self, epoch: int) -> int:
+        """Open the stream and see whether its last event is the log's; return its sequence."""
+        last = await self._stream.open(epoch)
+        wanted = await self._store.read_all(after=last - 1, limit=1) if last else []
+        before, self.diverged = self.diverged, False
+        if wanted and not await self._is_stored(epoch, wanted[0]):
+            self.diverged = True
+            if not before:
+                log.error("relay.stream_differs_from_log", position=last, hint=_HINT)
+        return last
+
+    async def _is_stored(self, epoch: int, wanted: Recorded) -> bool:
+        try:
+            found = await self._stream.stored(epoch, after=wanted.position - 1, limit=1)
+        except ValueError:  # it is no event at all
+            return False
+        if not found:
+            raise Unavailable("the stream does not show its last event yet")
+        return (found[0].position, found[0].event_id) == (wanted.position, wanted.event_id)
 
     def _in_step(self, head: Head, last: int) -> bool:
-        self.ahead_by = max(0, last - head.position)
+        before, self.ahead_by = self.ahead_by, max(0, last - head.position)
         self._metrics.heads(log=head.position, bus=last)
-        if self.ahead_by:
+        if self.ahead_by and self.ahead_by != before:
             log.error(
                 "relay.stream_ahead_of_log",
                 log=head.position,
                 stream=last,
-                hint="Postgres seems restored from a backup; see `pandar epoch advance`",
+                hint=_HINT,
             )
         return not self.ahead_by
 

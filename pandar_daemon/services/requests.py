@@ -13,14 +13,25 @@ from msgspec import Struct
 
 from events import commands as do
 from events.ids import ID_MAX, TOKEN
-from events.instant import Instant
+from events.problem import FieldError
 from events.subjects import ANY, QUEUE, RUN, BadSubject, parse_command
-from pandar_daemon.domain.access import Principal
+from pandar_daemon.domain.access import Principal, Role
 from pandar_daemon.domain.options import validate
 from pandar_daemon.domain.reading import decode
-from pandar_daemon.domain.refusals import Malformed, NotFound, Unauthenticated
+from pandar_daemon.domain.refusals import (
+    Invalid,
+    Malformed,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+)
 from pandar_daemon.ports import Clock, Message, Verifier
 from pandar_daemon.telemetry import valid_traceparent
+
+BODY_MAX = 131_072
+"""Bytes of a command: whatever event it becomes fits a message of the bus, of 1 MB, with ease."""
+OWN = "system-"
+"""So begin the command ids of Pandar's own services, which nobody else may use before them."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -53,21 +64,23 @@ class Requests:
     async def read(self, message: Message) -> Request:
         """Return the request in a message.
 
-        Raises `Malformed`, `Unauthenticated`, `NotFound` or `Invalid`, in this order of judgement.
+        Raises `Malformed`, `TooLarge`, `Unauthenticated`, `NotFound` or `Invalid`.
         """
         action, project, target = _subject(message.subject)
+        if len(message.body) > BODY_MAX:
+            raise TooLarge(f"a command has at most {BODY_MAX} bytes")
         command_id = self._command_id(message)
         principal = await self._who(message, command_id)
-        kind = do.ACTIONS.get(action) or do.RUNNER_ACTIONS.get(action.removeprefix("run."))
-        if kind is None:
-            raise NotFound(f"command {action}")
-        command = decode(message.body, kind)
+        if command_id.startswith(OWN) and Role.SYSTEM not in principal.roles:
+            raise Malformed(f"Pandar-Command-Id: {OWN} begins the ids of Pandar itself")
+        command = decode(message.body, _kind(message.subject, action))
         validate(command, self._agents, self._clock.now())
+        _agree(command, project)
         headers = message.headers
         return Request(
             action=action,
-            target=_number(target, action),
-            project=_number(project, "project"),
+            target=_target(action, target),
+            project=None if project == ANY else _number("project", project),
             runner=target if action.startswith("run.") else "",
             principal=principal,
             command=command,
@@ -98,22 +111,18 @@ class Requests:
                 subject=message.subject,
                 command_id=command_id,
                 body=message.body,
-                at=self._queued_at(message),
+                at=message.queued_at or self._clock.now(),
             )
         token = message.headers.get("pandar-token")
         if token is None:
             raise Unauthenticated("a command needs a Pandar-Token header")
         return await self._verifier.verify(token)
 
-    def _queued_at(self, message: Message) -> Instant:
-        stamp = message.headers.get("pandar-queued-at")  # set by our queue, from the stream
-        return self._clock.now() if stamp is None else msgspec.convert(stamp, Instant)
-
 
 def _subject(subject: str) -> tuple[str, str, str]:
     if subject.startswith(f"{RUN}."):
         action, _, runner = subject[len(RUN) + 1 :].partition(".")
-        if not TOKEN.fullmatch(runner):
+        if not TOKEN.fullmatch(action) or not TOKEN.fullmatch(runner):
             raise Malformed(f"subject: expected {RUN}.<action>.<runner>")
         return f"run.{action}", ANY, runner
     try:
@@ -123,12 +132,38 @@ def _subject(subject: str) -> tuple[str, str, str]:
     return action, project, target
 
 
-def _number(token: str, what: str) -> int | None:
-    if token == ANY or what.startswith("run."):
+def _kind(subject: str, action: str) -> type[do.Command]:
+    if subject.startswith(f"{RUN}."):
+        kind = do.RUNNER_ACTIONS.get(action.removeprefix("run."))
+    else:
+        kind = do.ACTIONS.get(action)
+    if kind is None:
+        raise NotFound(f"command {action}")
+    return kind
+
+
+def _target(action: str, token: str) -> int | None:
+    """Return the id a subject ends with; what is created, and a runner, has none."""
+    category, _, verb = action.partition(".")
+    if category == "run":
         return None
+    if (token == ANY) != (verb == "create"):
+        ending = ANY if verb == "create" else f"the id of a {category}"
+        raise Malformed(f"subject: {action} ends with {ending}")
+    return None if token == ANY else _number(category, token)
+
+
+def _number(what: str, token: str) -> int:
     if not token.isascii() or not token.isdigit() or not 1 <= int(token) <= ID_MAX:
-        raise NotFound(f"{what.partition('.')[0]} {token}")
+        raise NotFound(f"{what} {token}")
     return int(token)
+
+
+def _agree(command: do.Command, project: str) -> None:
+    if isinstance(command, do.CreateTask) and project not in {ANY, str(command.project_id)}:
+        raise Invalid(
+            FieldError(field="project_id", rule=f"must be that of the subject, {project}")
+        )
 
 
 def _version(text: str | None) -> int | None:

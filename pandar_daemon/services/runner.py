@@ -30,6 +30,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution, Means
 from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.publisher import publish
+from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +69,13 @@ class Runner:
         wire: Wire,
         asker: Asker,
         clock: Clock,
+        metrics: Metrics,
+        path: str,
     ) -> None:
-        """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise."""
+        """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
+
+        ``path`` is the ``PATH`` of what is run.
+        """
         self.slots = slots
         self.draining = False
         self._ttl = lease_ttl_sec
@@ -82,6 +88,8 @@ class Runner:
             outputs=outputs,
             asker=asker,
             clock=clock,
+            metrics=metrics,
+            path=path,
         )
         self._executions: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -223,6 +231,7 @@ class Runner:
                 running=self.running,
                 draining=self.draining,
             )
+            self._means.metrics.slots(free=self.slots - self.running, busy=self.running)
             body = msgspec.json.encode(presence)
             await self._wire.publish(subjects.heartbeat(self.runner_id), body)
             await _wait(self._news, HEARTBEAT_SEC)

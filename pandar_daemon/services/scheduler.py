@@ -10,6 +10,7 @@ from events import subjects
 from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import Leadership, WorkQueue
 from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.leading import resign
 
 log = structlog.get_logger(__name__)
 
@@ -31,17 +32,23 @@ class Scheduler:
 
     async def run(self) -> None:
         """Start what is due until cancelled."""
-        while True:
-            try:
-                if await self._leadership.acquire("scheduler", self._holder, LEAD_SEC):
-                    await self._tick()
-            except (Unavailable, ConnectionError, OSError) as error:
-                log.warning("scheduler.waiting", reason=str(error))
-            await asyncio.sleep(TICK_SEC)
+        try:
+            while True:
+                await self._look()
+                await asyncio.sleep(TICK_SEC)
+        finally:
+            await resign(self._leadership, "scheduler", self._holder)
+
+    async def _look(self) -> None:
+        try:
+            if await self._leadership.acquire("scheduler", self._holder, LEAD_SEC):
+                await self._tick()
+        except (Unavailable, ConnectionError) as error:
+            log.warning("scheduler.waiting", reason=str(error))
 
     async def _tick(self) -> None:
         for task_id, due_at in await self._queue.due(limit=100):
-            command_id = f"due-{task_id}-{int(due_at.timestamp() * 1000)}"
+            command_id = f"system-due-{task_id}-{int(due_at.timestamp() * 1000)}"
             try:
                 await self._asker.ask(
                     subjects.command("task.start", None, task_id), b"{}", command_id

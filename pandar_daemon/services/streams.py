@@ -7,9 +7,12 @@ looked at a fresh one.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -67,6 +70,14 @@ class Streams:
         self._store = store
         self._clock = clock
         self._cache: OrderedDict[str, Loaded[object]] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, kind: Kind[S], id_: int) -> AsyncIterator[None]:
+        """Let one at a time, in this process, decide on a stream: together they would conflict."""
+        lock = self._turns.setdefault(f"{kind.category}-{id_}", asyncio.Lock())
+        async with lock:
+            yield
 
     async def load(
         self, kind: Kind[S], id_: int, *, fresh: bool = False, max_age_sec: float = 600.0
@@ -93,11 +104,12 @@ class Streams:
             state=state,
             version=loaded.version + len(appended.events),
             position=position,
-            read_at=self._clock.boottime(),
             correlation_id=loaded.correlation_id or appended.correlation_id,
             traceparent=appended.traceparent or loaded.traceparent,
         )
-        self._remember(advanced)
+        known = self._cache.get(loaded.stream)
+        if known is None or known.version < advanced.version:
+            self._remember(advanced)
         return state
 
     def forget(self, stream: str) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 from events.commands import Assignment
 from pandar_daemon.ports import Spec
 
-PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHELLS = ("/bin/bash", "/bin/sh")
 
 
-def prepare(data: Path, assignment: Assignment, *, until: float) -> Spec:
+def prepare(data: Path, assignment: Assignment, *, until: float, path: str) -> Spec:
     """Make the folders of a task, unless an earlier attempt did, and return what to run in them.
 
     ``workspaces/task-<id>`` and ``homes/task-<id>`` stay for the attempts to come. Raises
@@ -24,7 +23,7 @@ def prepare(data: Path, assignment: Assignment, *, until: float) -> Spec:
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", assignment.command),
         cwd=str(workspace),
-        environment=_environment(assignment, home),
+        environment=_environment(assignment, home, path),
         until=until,
     )
 
@@ -37,9 +36,9 @@ def _folders(data: Path, task_id: int) -> tuple[Path, Path]:
     return workspace, home
 
 
-def _environment(assignment: Assignment, home: Path) -> dict[str, str]:
+def _environment(assignment: Assignment, home: Path, path: str) -> dict[str, str]:
     return {
-        "PATH": PATH,
+        "PATH": path,
         "HOME": str(home),
         "TMPDIR": str(home / "tmp"),
         "USER": _user(),

@@ -17,9 +17,9 @@ from pandar_daemon.adapters.embedded.data import DataDirectory
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.embedded.ports import is_free
 from pandar_daemon.adapters.embedded.servers import Servers
-from pandar_daemon.adapters.postgres.migrate import migrate
+from pandar_daemon.adapters.postgres.migrate import migrate, pending
 from pandar_daemon.adapters.postgres.views import PgViews
-from pandar_daemon.config import Settings
+from pandar_daemon.config import ConfigError, Settings
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services.lifecycle import run_until, supervise
 from pandar_daemon.wiring import places
@@ -66,8 +66,15 @@ async def up(settings: Settings, announce: Callable[[Ready], None], stop: asynci
 
 
 async def serve(settings: Settings, roles: Collection[str], stop: asyncio.Event) -> None:
-    """Run some roles until ``stop`` is set, on the servers given or running here already."""
+    """Run some roles until ``stop`` is set, on the servers given or running here already.
+
+    Raises `ConfigError` when there are none, or their database is older than this release; one
+    that is newer is fine.
+    """
     place = places.given(settings)
+    missing = await pending(place.database_url)
+    if missing:
+        raise ConfigError(f"the database lacks {', '.join(missing)}: run `pandar migrate` first")
     await _run(settings, place, roles, stop, lambda: log.info("serve.ready", roles=sorted(roles)))
 
 

@@ -63,11 +63,18 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
     bell = Bell(wire)
     try:
         async with pool(place.database_url) as database:
-            store = PgEventStore(place.database_url, database, clock, committed=bell.ring)
+            metrics = Metrics()
+            store = PgEventStore(
+                place.database_url,
+                database,
+                clock,
+                committed=bell.ring,
+                written=metrics.appended,
+            )
             yield Parts(
                 settings=settings,
                 clock=clock,
-                metrics=Metrics(),
+                metrics=metrics,
                 tokens=tokens(settings, clock),
                 database=database,
                 connection=connection,

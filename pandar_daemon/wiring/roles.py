@@ -41,6 +41,7 @@ ROLES: Final = ("api", "runner", "scheduler", "reaper", "commands", "projector",
 """Every role, in the order in which they are stopped: who asks before who answers."""
 
 Service = tuple[str, Run]
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def services(parts: Parts, roles: Collection[str], ready: Callable[[], None]) -> list[Service]:
@@ -78,6 +79,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         verifier=parts.tokens,
         metrics=parts.metrics,
         agents=parts.settings.agents,
+        hosts=_hosts(parts.settings.host),
         bus_position=stream.position,
     )
 
@@ -87,6 +89,11 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
             await asyncio.get_running_loop().create_future()
 
     return [("http", serve), ("tail", tail.run)]
+
+
+def _hosts(host: str) -> frozenset[str]:
+    """Return the names a loopback server answers to; elsewhere its names are not ours to know."""
+    return LOOPBACK if host in LOOPBACK else frozenset()
 
 
 def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
@@ -133,7 +140,9 @@ async def _serve_queue(queue: QueueDoor, handler: Handler, ready: Callable[[], N
 
 
 def _projector(parts: Parts) -> list[Service]:
-    projector = Projector(parts.store, parts.feed, PgViews(parts.database))
+    projector = Projector(
+        parts.store, parts.feed, PgViews(parts.database), seen=parts.metrics.projected
+    )
     return [("projector", projector.run)]
 
 
@@ -188,5 +197,7 @@ def _runner(parts: Parts) -> list[Service]:
         wire=parts.wire,
         asker=asker,
         clock=parts.clock,
+        metrics=parts.metrics,
+        path=settings.task_path,
     )
     return [("runner", runner.run)]

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from events.task import StartRequested
-from pandar_daemon.adapters.postgres.writer import QUEUE_MAX
 from pandar_daemon.ports import Appended, AppendFailed, Conflict, Head, Key, KeyTaken, Replayed
 from tests.support.appending import (
     Once,
@@ -21,7 +20,7 @@ from tests.support.appending import (
     said,
     texts,
 )
-from tests.support.log import Log, open_log, running
+from tests.support.log import Log, open_log
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
 
@@ -275,66 +274,3 @@ async def test_a_clock_set_back_leaves_no_hole(log: Log, admin: asyncpg.Connecti
     await admin.execute(shift)
     _, _, third = await log.everything()
     assert texts(await log.store.read_stream("task-1", up_to=third.recorded_at)) == ["0"]
-
-
-# --- the writer ------------------------------------------------------------------------------
-
-
-async def test_a_full_queue_says_so(database_url: str) -> None:
-    """Past its limit an append is refused at once; what waits is failed when the writer stops."""
-    async with open_log(database_url) as log:
-        store = log.store
-        lock = await asyncpg.connect(database_url)
-        await lock.execute("BEGIN; SELECT * FROM log_head FOR UPDATE")
-        waiting = [asyncio.create_task(store.append(item(f"task-{n}"))) for n in range(QUEUE_MAX)]
-        await asyncio.sleep(0)
-        with pytest.raises(ConnectionError, match=f"{QUEUE_MAX} appends are waiting"):
-            await store.append(item("one-more"))
-    await lock.close()
-    verdicts = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(verdict) for verdict in verdicts} == {ConnectionError}
-
-
-async def test_stopping_leaves_nobody_waiting(database_url: str) -> None:
-    """Stopped while it halves a batch with a poisoned item, the writer answers everybody."""
-    async with open_log(database_url) as log:
-        lock = await asyncpg.connect(database_url)
-        await lock.execute("BEGIN; SELECT * FROM log_head FOR UPDATE")
-        items = [*(item(f"task-{n}") for n in range(7)), poisoned("task-7")]
-        waiting = [asyncio.create_task(log.store.append(one)) for one in items]
-        watch = await asyncpg.connect(database_url)
-        blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-        while await watch.fetchval(blocked) is None:
-            pass
-        await watch.close()
-    await lock.close()
-    async with asyncio.timeout(5):
-        verdicts = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(verdict) for verdict in verdicts} == {ConnectionError}
-
-
-async def test_who_stops_waiting_appends_nothing(database_url: str) -> None:
-    """An append that was cancelled before it was sent is not sent."""
-    async with open_log(database_url) as log:
-        gone = asyncio.create_task(log.store.append(item("task-1")))
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-        assert await log.store.append(item("task-1", 0, command_id="other")) in (
-            Appended(position=1, version=1),
-            Conflict(1),
-        )
-
-
-async def test_committed_hears_of_positions(database_url: str, log: Log) -> None:
-    """Each commit that moved the end of the log is told, with its last position."""
-    from pandar_daemon.adapters.clock import SystemClock  # noqa: PLC0415
-    from pandar_daemon.adapters.postgres.event_store import PgEventStore  # noqa: PLC0415
-
-    heard: list[int] = []
-    store = PgEventStore(database_url, log.database, SystemClock(), committed=heard.append)
-    async with running(store.run()):
-        await store.append(item("task-1", 0, *said("a", "b")))
-        await store.append(item("task-1", 0, command_id="stale"))
-        await store.append(item("task-1", 2))
-    assert heard == [2, 3]

@@ -74,7 +74,7 @@ def test_no_code_writes_the_log() -> None:
 
     One exception moves no position: going on in a new epoch after a restored backup.
     """
-    folders = ("events", "projections", "pandar_daemon", "bench")
+    folders = ("events", "projections", "pandar_daemon")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
     texts = [path.read_text("utf-8") for path in files if path.suffix in {".py", ".sql"}]
     assert len(texts) > 100

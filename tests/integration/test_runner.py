@@ -25,6 +25,7 @@ from pandar_daemon.domain.refusals import Rejected, Unavailable
 from pandar_daemon.ports import OutputKey
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.runner import Runner
+from pandar_daemon.telemetry import Metrics
 from tests.support.bus import connected, nats_process, serving
 from tests.support.daemon_script import DaemonScript
 from tests.support.trees import LEFT, LEFTOVERS, is_frozen, running_in
@@ -59,6 +60,8 @@ def runner_on(bus: NatsConnection, data: Path, *, slots: int = 4) -> Runner:
         wire=NatsWire(bus),
         asker=Asker(NatsSender(bus), lambda: "the-token"),
         clock=CLOCK,
+        metrics=Metrics(),
+        path="/usr/local/bin:/usr/bin:/bin",
     )
 
 

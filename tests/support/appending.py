@@ -174,7 +174,7 @@ async def append_once(store: EventStore, wanted: Append) -> Once:
 
 
 async def run_process(*arguments: str) -> bytes:
-    """Run this module as a process of its own; return what it printed."""
+    """Run this module as a process of its own; return the last line it printed, behind any log."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -188,7 +188,7 @@ async def run_process(*arguments: str) -> bytes:
         process.kill()
         raise
     assert process.returncode == 0
-    return out
+    return out.splitlines()[-1]
 
 
 async def _main(url: str, name: str, first: str, second: str) -> None:

@@ -6,6 +6,7 @@ from events import commands as do
 from events import project as did
 from events import task
 from events.project import MemberRole
+from pandar_daemon.domain.project import evolve
 from pandar_daemon.domain.refusals import NotFound, Rejected
 from tests.support.given import PROJECT_ID, USER, given_project
 
@@ -96,6 +97,4 @@ def test_roles() -> None:
 def test_an_event_of_another_kind_changes_nothing() -> None:
     """The state accepts whatever a stream holds, also what no rule knows."""
     project = given_project(JOINED).project
-    from pandar_daemon.domain.project import evolve  # noqa: PLC0415
-
     assert evolve(project, task.StartRequested()) == project

@@ -76,7 +76,9 @@ async def metrics(request: web.Request) -> web.Response:
         await authenticate(request)
         if not access.within_ceiling(request[PRINCIPAL], Permission.SYSTEM_READ):
             raise Forbidden(Permission.SYSTEM_READ)
-    body = deps(request).metrics.render()
+    needs = deps(request)
+    needs.metrics.connected(yes=needs.wire.up_since is not None)
+    body = needs.metrics.render()
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 

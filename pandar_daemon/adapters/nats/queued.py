@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import structlog
@@ -41,7 +42,8 @@ class QueuedCommands:
 
     async def work(self, msg: Msg) -> None:
         """Do one command: answer it, put it back for later, or end it for good."""
-        asked, delivered = message(msg), deliveries(msg)
+        asked = msgspec.structs.replace(message(msg), queued_at=stored_at(msg))
+        delivered = deliveries(msg)
         command_id = asked.headers.get("pandar-command-id", "")
         if not TOKEN.fullmatch(command_id):
             log.warning("command.terminated", subject=msg.subject, reason="no valid command id")
@@ -115,8 +117,22 @@ def _is_for_later(answer: Answer, delivered: int) -> bool:
 
 def deliveries(msg: Msg) -> int:
     """Return how often a message was delivered, 0 when it is not from a consumer."""
+    return _told(msg, 0)
+
+
+def stored_at(msg: Msg) -> datetime:
+    """Return when the server stored a message, which its sender cannot choose."""
+    return _EPOCH + timedelta(microseconds=_told(msg, 3) // 1_000)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _told(msg: Msg, nth: int) -> int:
+    """Return a number of the reply subject: ``….<delivered>.<sequence>.<sequence>.<ns>.<left>``."""
     tokens = msg.reply.split(".")
     if tokens[:2] != ["$JS", "ACK"] or len(tokens) not in {9, 11, 12}:
         return 0
-    count = tokens[4 if len(tokens) == 9 else 6]  # noqa: PLR2004 - newer servers add domain, account
-    return int(count) if count.isascii() and count.isdigit() else 0
+    first = 4 if len(tokens) == 9 else 6  # noqa: PLR2004 - newer servers add domain, account
+    number = tokens[first + nth]
+    return int(number) if number.isascii() and number.isdigit() else 0

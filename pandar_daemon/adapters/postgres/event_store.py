@@ -9,7 +9,7 @@ from itertools import takewhile
 from events.envelope import Recorded
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.rows import COLUMNS, recorded
-from pandar_daemon.adapters.postgres.writer import Writer, fetch_receipt
+from pandar_daemon.adapters.postgres.writer import Writer, Written, fetch_receipt
 from pandar_daemon.ports import Append, Clock, Head, Receipt, Verdict
 
 _STREAM = (
@@ -32,11 +32,12 @@ class PgEventStore:
         pool: Database,
         clock: Clock,
         *,
-        committed: Callable[[int], None] = lambda _: None,
+        committed: Callable[[int], None] = lambda _position: None,
+        written: Written = lambda _count, _seconds: None,
     ) -> None:
         """Read through ``pool``, write through a connection of its own to ``url``."""
         self._pool = pool
-        self._writer = Writer(url, clock, committed=committed)
+        self._writer = Writer(url, clock, committed=committed, written=written)
         self.run = self._writer.run
 
     async def append(self, item: Append) -> Verdict:

@@ -55,6 +55,9 @@ _SQL = f"SELECT * FROM append_batch({', '.join(f'${n}' for n in range(1, 30))})"
 _LAST_EVENT = "SELECT event_id FROM events WHERE position = $1 AND command_id = $2"
 
 
+Written = Callable[[int, float], None]
+
+
 class _Waiting(Struct, frozen=True, eq=False):
     item: Append
     done: asyncio.Future[Verdict]
@@ -63,11 +66,18 @@ class _Waiting(Struct, frozen=True, eq=False):
 class Writer:
     """Appends for one process; `run` must be running for `append` to return."""
 
-    def __init__(self, url: str, clock: Clock, *, committed: Callable[[int], None]) -> None:
-        """Append to the database at ``url``; ``committed`` hears each new last position."""
+    def __init__(
+        self, url: str, clock: Clock, *, committed: Callable[[int], None], written: Written
+    ) -> None:
+        """Append to the database at ``url``.
+
+        ``committed`` hears each new last position, ``written`` of each statement how many items
+        it had and how many seconds it took.
+        """
         self._url = url
         self._clock = clock
         self._committed = committed
+        self._written = written
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
@@ -161,7 +171,9 @@ class Writer:
     ) -> list[Verdict]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
+        began = self._clock.boottime()
         rows = await self._connection.fetch(_SQL, *arguments, timeout=30)
+        self._written(len(items), self._clock.boottime() - began)
         verdicts = [_verdict(row) for row in rows]
         for n, verdict in enumerate(verdicts):
             if isinstance(verdict, Replayed):

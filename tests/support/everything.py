@@ -1,0 +1,100 @@
+"""Everything anybody could ask of a task, also what is stale, forged or too early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from events import commands as do
+from events import task as did
+from events.task import Json
+from pandar_daemon.domain.task import TaskCommand
+from pandar_daemon.domain.task_execution import Dispatch
+from pandar_daemon.domain.task_state import Task
+from tests.support.given import NOW, PROJECT_ID, TASK_ID
+
+POLICIES: list[Json] = [
+    {},
+    {"max_retries": 1, "concurrency_key": "db"},
+    {"max_retries": 1, "on_lost": "confirm", "on_deny": "cancel"},
+    {"on_lost": "fail", "on_deny": "cancel", "concurrency_key": "db"},
+    {"max_retries": 2, "on_lost": "retry", "concurrency_key": "other"},
+]
+NEVER = UUID(int=1)
+
+
+def commands(task: Task) -> Iterator[tuple[TaskCommand, datetime]]:
+    """Yield everything anybody could ask, also what is stale, forged or too early."""
+    yield from ((command, NOW) for command in _people(task))
+    due = task.not_before or NOW
+    for at in {NOW, due, due - timedelta(seconds=1)}:
+        yield Dispatch(execution_id=UUID(int=100 + task.epoch), runner_id="r"), at
+    for execution, epoch in _executions(task):
+        yield from ((command, NOW) for command in _runners(task, execution, epoch))
+    for confirmation in _confirmations(task):
+        expire = do.ExpireConfirmation(confirmation_id=confirmation)
+        yield expire, NOW
+        yield expire, NOW + timedelta(days=2)
+
+
+def _people(task: Task) -> Iterator[TaskCommand]:
+    yield do.CreateTask(name="a", command="c", project_id=PROJECT_ID)
+    yield do.CreateTask(name="a", command="c", project_id=PROJECT_ID, auto_start=False)
+    yield from (do.StartTask(), do.CancelTask(), do.RetryTask(), do.DeleteTask())
+    yield from (do.UpdateTask(name="a"), do.UpdateTask(name="b"))
+    yield do.UpdateTask(scheduled_at=NOW)
+    for n, policy in enumerate(POLICIES):
+        yield do.UpdateTask(metadata={**policy, "n": n})
+    for confirmation in (None, *_confirmations(task)):
+        for decision in do.Decision:
+            for sha256 in (None, "0" * 64):
+                yield do.ConfirmTask(
+                    decision=decision,
+                    confirmation_id=confirmation,
+                    card_sha256=sha256,
+                    reason="so",
+                )
+
+
+def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
+    fresh = UUID(int=10_000 + 100 * task.epoch + len(task.decided))
+    for progress in (0, 50):
+        yield do.ReportProgress(
+            task_id=TASK_ID, execution_id=execution, epoch=epoch, progress=progress
+        )
+    for confirmation in {fresh, *_confirmations(task)}:
+        yield do.AskConfirmation(
+            task_id=TASK_ID,
+            execution_id=execution,
+            epoch=epoch,
+            confirmation_id=confirmation,
+            gate="g",
+            card={"id": str(confirmation)},
+            expires_at=NOW + timedelta(days=1),
+        )
+    for outcome in do.Outcome:
+        for kind in (did.FailureKind.EXIT_CODE, did.FailureKind.DENIED):
+            yield do.FinishExecution(
+                task_id=TASK_ID, execution_id=execution, epoch=epoch, outcome=outcome, kind=kind
+            )
+    for begun in (False, True):
+        yield do.LoseExecution(
+            execution_id=execution,
+            epoch=epoch,
+            begun=begun,
+            confirmation_id=fresh,
+            expires_at=NOW + timedelta(days=1),
+        )
+
+
+def _executions(task: Task) -> set[tuple[UUID, int]]:
+    """The live one, the last one, each under a wrong epoch too."""
+    ids = {NEVER, *filter(None, (task.last_execution,))}
+    return {(one, epoch) for one in ids for epoch in (task.epoch, task.epoch - 1)}
+
+
+def _confirmations(task: Task) -> set[UUID]:
+    """The pending one, the last one decided, and one nobody ever heard of."""
+    pending = {task.pending.confirmation_id} if task.pending else set()
+    return {NEVER, *pending, *(known for known, _ in task.decided[-1:])}
