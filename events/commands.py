@@ -279,7 +279,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     task_id: int
     project_id: int
     execution_id: UUID
-    epoch: Int32
+    epoch: int
     attempt: int
     command: str
     name: str

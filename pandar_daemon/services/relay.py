@@ -27,8 +27,8 @@ from pandar_daemon.telemetry import Metrics
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-LEAD_SEC = 15.0
-RENEW_SEC = 5.0
+LEAD_SEC = 6.0
+RENEW_SEC = 2.0
 AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
 _HINT = "Postgres seems restored from a backup; see `pandar epoch advance`"
