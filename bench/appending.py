@@ -78,6 +78,7 @@ async def measure(site: Site, scale: Scale) -> list[Figure]:
     for level in LEVELS:
         rounds = await _rounds(site, numbers, level, scale.append_sec, scale.append_rounds)
         figures += _figures(level, rounds)
+    figures.append(await _steady(site, numbers, scale.steady_sec))
     for name in ("grouped", "alone", "copied"):
         await site.drop(name)
     return figures
@@ -130,6 +131,31 @@ def _figures(level: int, rounds: Rounds) -> list[Figure]:
             note=f"COPY: {typical([run.rate for run in copied]):,.0f}/s",
         ),
     ]
+
+
+async def _steady(site: Site, numbers: Iterator[int], seconds: float) -> Figure:
+    """Return what is left of the rate as a fresh log grows and no statistics are gathered."""
+    url = await site.create("steady")
+    ends: list[float] = []
+    async with open_log(url) as log:
+
+        async def append(number: int) -> None:
+            await log.store.append(_append(number))
+            ends.append(time.perf_counter())
+
+        rows, took, _ = await _repeat(append, numbers, LEVELS[-1], seconds)
+    await site.drop("steady")
+    part = took / 4
+    first = sum(end < ends[0] + part for end in ends)
+    last = sum(end > ends[-1] - part for end in ends)
+    return Figure(
+        part=f"append, {LEVELS[-1]} in flight",
+        what="last quarter of the first, growing from nothing",
+        value=ratio(last, first),
+        unit="x",
+        goal=at_least(0.67),
+        note=f"{rows:,} rows in {took:.0f} s",
+    )
 
 
 # --- the contenders ----------------------------------------------------------------------------

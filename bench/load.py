@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         in_flight=given.in_flight,
         command=given.command,
         project_id=given.project,
+        metadata=given.metadata,
         name=given.name,
         patience_sec=given.patience,
     )
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=0.0, help="tasks a second [0: as fast as they end]")
     add("--command", default="true", help="what each runs [true]")
     add("--project", type=int, default=1, help="where to file them [1]")
+    add("--metadata", type=_object, default={}, help="a JSON object for each [{}]")
     add("--patience", type=float, default=120.0, help="seconds until a task is missing [120]")
     add("--url", default="http://127.0.0.1:8000", help="the Pandar [http://127.0.0.1:8000]")
     add("--token-file", type=Path, default=_token_file(), help="its token [that of `pandar up`]")
@@ -96,6 +98,13 @@ def _at_least_one(given: str) -> int:
     if (value := int(given)) < 1:
         raise argparse.ArgumentTypeError("expected at least 1")
     return value
+
+
+def _object(given: str) -> dict[str, object]:
+    try:
+        return msgspec.json.decode(given, type=dict[str, object])
+    except msgspec.MsgspecError as error:
+        raise argparse.ArgumentTypeError(f"expected a JSON object: {error}") from None
 
 
 def _token_file() -> Path:

@@ -151,34 +151,35 @@ class Loading:
 
     async def _await_end(self, task_id: int, began: float) -> None:
         stream = f"task-{task_id}"
-        status = self._early.pop(stream, None)
-        while status is None and _now() - began < self._load.patience_sec:
-            status = await self._heard(stream) or await self._seen(task_id)
-        if status is None:
-            self._report.trouble(MISSING, f"{stream} did not end")
+        status = self._early.pop(stream, "")
+        while status not in TERMINAL and (left := began + self._load.patience_sec - _now()) > 0:
+            status = await self._heard(stream, min(left, LOOK_SEC)) or await self._seen(task_id)
+        if status not in TERMINAL:
+            self._report.trouble(MISSING, f"{stream} is {status or 'not to be seen'}")
             return
         self._report.ended[status] += 1
         self._report.life.add(_now() - began)
 
-    async def _heard(self, stream: str) -> str | None:
+    async def _heard(self, stream: str, seconds: float) -> str:
+        """Return how a task ended, empty when that is not heard in time."""
         future = self._waiting[stream] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(LOOK_SEC):
+            async with asyncio.timeout(seconds):
                 return str(await future)
         except TimeoutError:
-            return None
+            return ""
         finally:
             del self._waiting[stream]
 
-    async def _seen(self, task_id: int) -> str | None:
+    async def _seen(self, task_id: int) -> str:
+        """Return the status a task is shown with, empty when it is not shown."""
         try:
             async with self._http.get(f"/api/v1/tasks/{task_id}") as reply:
                 if reply.status != 200:
-                    return None
-                status = str(msgspec.json.decode(await reply.read())["status"])
+                    return ""
+                return str(msgspec.json.decode(await reply.read())["status"])
         except (aiohttp.ClientError, TimeoutError):
-            return None
-        return status if status in TERMINAL else None
+            return ""
 
     # --- listening ---
 

@@ -23,6 +23,7 @@ from events import subjects
 from tests.support.load import asking
 
 MIB = 2**20
+_LEISURE_SEC = 0.03  # between two commands: their events are on the bus and shown by then
 PART_LIFE = f"life of `true`, {SLOTS} in flight"
 
 
@@ -141,6 +142,7 @@ async def answers(pandar: Daemon, scale: Scale) -> list[Figure]:
             began = time.perf_counter()
             await asker.ask(subject, body, f"bench-ask-{n}")
             taken.add(time.perf_counter() - began)
+            await asyncio.sleep(_LEISURE_SEC)
     return [
         Figure(part="command", what="asked → answered p50", value=taken.p50 * 1e3, unit="ms"),
         Figure(

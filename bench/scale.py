@@ -10,6 +10,7 @@ class Scale(Struct, frozen=True, kw_only=True):
 
     append_sec: float  # of one contender at one level
     append_rounds: int
+    steady_sec: float  # of appending without a pause
     log_tasks: int  # lives of five events in the log that is read again
     live_sec: float
     live_rate: int  # events/s
@@ -23,6 +24,7 @@ class Scale(Struct, frozen=True, kw_only=True):
 FULL = Scale(
     append_sec=3.0,
     append_rounds=3,
+    steady_sec=20.0,
     log_tasks=10_000,
     live_sec=10.0,
     live_rate=500,
@@ -36,6 +38,7 @@ FULL = Scale(
 QUICK = Scale(
     append_sec=0.6,
     append_rounds=1,
+    steady_sec=4.0,
     log_tasks=2_000,
     live_sec=3.0,
     live_rate=500,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -41,7 +42,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
-_ENVIRONMENT = {
+VARIABLES: Final = {
     "PANDAR_DATA": "data",
     "PANDAR_HOST": "host",
     "PANDAR_HTTP_PORT": "http_port",
@@ -69,7 +70,7 @@ def load(environment: Mapping[str, str], *, home: Path) -> Settings:
     Raises `ConfigError` naming the variable.
     """
     values: dict[str, object] = {"data": str(home / ".local" / "share" / "pandar")}
-    for variable, field in _ENVIRONMENT.items():
+    for variable, field in VARIABLES.items():
         if environment.get(variable):
             values[field] = _convert(variable, field, environment[variable])
     return msgspec.convert({**values, "data": Path(str(values["data"]))}, Settings)

@@ -62,8 +62,11 @@ from pandar_daemon.services.streams import PROJECT, TASK, Kind, Loaded, Streams
 
 log = structlog.get_logger(__name__)
 
-TRIES = 16
-"""How often a command is decided anew when others write to its stream meanwhile."""
+TRIES = 100
+"""How often a command is decided anew when other processes write to its stream meanwhile.
+
+Whoever wrote last knows the state and is ahead again: a burst elsewhere is only waited out.
+"""
 PROJECT_AGE_SEC = 1.0
 """How long a membership that another process took away may still count."""
 

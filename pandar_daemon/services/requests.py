@@ -73,14 +73,16 @@ class Requests:
         principal = await self._who(message, command_id)
         if command_id.startswith(OWN) and Role.SYSTEM not in principal.roles:
             raise Malformed(f"Pandar-Command-Id: {OWN} begins the ids of Pandar itself")
-        command = decode(message.body, _kind(message.subject, action))
+        kind, number = _kind(message.subject, action), _target(action, target)
+        named = None if project == ANY else _number("project", project)
+        command = decode(message.body, kind)
         validate(command, self._agents, self._clock.now())
-        _agree(command, project)
+        _agree(command, named)
         headers = message.headers
         return Request(
             action=action,
-            target=_target(action, target),
-            project=None if project == ANY else _number("project", project),
+            target=number,
+            project=named,
             runner=target if action.startswith("run.") else "",
             principal=principal,
             command=command,
@@ -159,8 +161,8 @@ def _number(what: str, token: str) -> int:
     return int(token)
 
 
-def _agree(command: do.Command, project: str) -> None:
-    if isinstance(command, do.CreateTask) and project not in {ANY, str(command.project_id)}:
+def _agree(command: do.Command, project: int | None) -> None:
+    if isinstance(command, do.CreateTask) and project not in {None, command.project_id}:
         raise Invalid(
             FieldError(field="project_id", rule=f"must be that of the subject, {project}")
         )

@@ -68,12 +68,12 @@ async def up(settings: Settings, announce: Callable[[Ready], None], stop: asynci
 async def serve(settings: Settings, roles: Collection[str], stop: asyncio.Event) -> None:
     """Run some roles until ``stop`` is set, on the servers given or running here already.
 
-    Raises `ConfigError` when there are none, or their database is older than this release; one
-    that is newer is fine.
+    A runner alone needs no database. Raises `ConfigError` when there are no servers, or their
+    database is older than this release; one that is newer is fine.
     """
-    place = places.given(settings)
-    missing = await pending(place.database_url)
-    if missing:
+    database = set(roles) != {"runner"}
+    place = places.given(settings, database=database)
+    if database and (missing := await pending(place.database_url)):
         raise ConfigError(f"the database lacks {', '.join(missing)}: run `pandar migrate` first")
     await _run(settings, place, roles, stop, lambda: log.info("serve.ready", roles=sorted(roles)))
 

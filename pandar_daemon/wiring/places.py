@@ -24,13 +24,13 @@ class Place(Struct, frozen=True, kw_only=True):
     nats_url: str
 
 
-def given(settings: Settings) -> Place:
-    """Return the place the settings name.
+def given(settings: Settings, *, database: bool = True) -> Place:
+    """Return the place the settings name, or a `pandar up` on this machine announced.
 
-    Raises `ConfigError` when they do not name both servers.
+    Without ``database`` the URL of NATS is enough. Raises `ConfigError` when there is none.
     """
-    if settings.database_url and settings.nats_url:
-        return Place(database_url=settings.database_url, nats_url=settings.nats_url)
+    if settings.nats_url and (settings.database_url or not database):
+        return Place(database_url=settings.database_url or "", nats_url=settings.nats_url)
     running = _running(settings)
     if running is not None:
         return running

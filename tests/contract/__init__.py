@@ -1,0 +1,1 @@
+"""Adapters and the log, each by one suite against the real thing."""

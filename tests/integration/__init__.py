@@ -1,0 +1,1 @@
+"""Services together, on real servers."""

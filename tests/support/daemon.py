@@ -112,11 +112,16 @@ class Roles:
         """Start a process for each role, or again if it ended."""
         for role in roles:
             program = await Program.start(
-                "serve", "--role", role, data=self.data, name=role, extra=self._extra
+                "serve", "--role", role, data=self.data, name=role, extra=self._extra_of(role)
             )
             self._programs[role] = program
         for role in roles:
             await self._programs[role].says("serve.ready")
+
+    def _extra_of(self, role: str) -> dict[str, str]:
+        """Return the role's own settings: a runner is not told where the database is."""
+        hidden = {"PANDAR_DATABASE_URL"} if role == "runner" else set()
+        return {name: value for name, value in self._extra.items() if name not in hidden}
 
     def __getitem__(self, role: str) -> Program:
         """Return the process of a role."""

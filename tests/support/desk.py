@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import msgspec
 import pytest
@@ -38,8 +37,6 @@ AGENTS = frozenset({"claude"})
 TTL_SEC = 3_600.0
 OWNER = "user:ann"
 RUNNER = "r1"
-
-T = TypeVar("T")
 
 
 class Desk(Struct):
@@ -178,15 +175,9 @@ async def problem(asked: Awaitable[object]) -> Problem:
 
 
 @asynccontextmanager
-async def desk(
-    url: str,
-    clock: ManualClock,
-    *,
-    wire: Wire | None = None,
-    committed: Callable[[int], None] = lambda _: None,
-) -> AsyncIterator[Desk]:
+async def desk(url: str, clock: ManualClock, *, wire: Wire | None = None) -> AsyncIterator[Desk]:
     """Yield a process on the log at ``url``; without a ``wire`` its hints go nowhere."""
-    async with open_log(url, committed=committed) as log:
+    async with open_log(url) as log:
         streams = Streams(log.store, clock)
         commands = Commands(
             store=log.store,

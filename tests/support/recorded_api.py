@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -174,6 +175,11 @@ def environment(api: RecordedApi | None = None, **more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **known, **more}
 
 
+def _heed_interrupts() -> None:
+    """Heed Ctrl-C even where the tests run in the background, which ignores it for all."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def started(
     *arguments: str, env: Mapping[str, str], stdout: int = asyncio.subprocess.PIPE
@@ -188,6 +194,7 @@ async def started(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
     )
     try:
         yield process

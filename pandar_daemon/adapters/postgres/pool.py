@@ -69,10 +69,10 @@ class Database:
 
 @asynccontextmanager
 async def pool(url: str, *, size: int = 10) -> AsyncIterator[Database]:
-    """Yield a pool of at most ``size`` connections; ends them when left."""
+    """Yield a pool of at most ``size`` connections, made when needed; ends them when left."""
     made = await asyncpg.create_pool(
         url,
-        min_size=1,
+        min_size=0,
         max_size=size,
         server_settings=_SETTINGS,
         init=_act_as_app,
