@@ -13,6 +13,7 @@ from events import commands as do
 from events import subjects
 from events.commands import LeaseState
 from events.ids import task_stream
+from events.task import Json
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.adapters.nats.wire import NatsWire
@@ -46,9 +47,9 @@ async def other(database_url: str, clock: ManualClock) -> AsyncIterator[Desk]:
         yield opened
 
 
-async def _given(at: Desk, **fields: object) -> do.Assignment:
+async def _given(at: Desk, metadata: Json | None = None) -> do.Assignment:
     """Return the first execution of a new task."""
-    await at.task(await at.project(), **fields)
+    await at.task(await at.project(), command="make test", metadata=metadata or {})
     await at.settle()
     return (await at.claim())[0]
 
@@ -77,7 +78,7 @@ async def test_the_most_urgent_goes_first_then_the_oldest(one: Desk) -> None:
 
 async def test_an_assignment_says_what_is_to_be_done(one: Desk) -> None:
     """What a runner gets is what the log says was started, under a lease of its own."""
-    work = await _given(one, command="make test", metadata={"agent": "claude"})
+    work = await _given(one, {"agent": "claude"})
     started = (await one.history(work.task_id))[-1]
     data = msgspec.json.decode(started.data)
     assert started.type == "task.started"
@@ -148,8 +149,10 @@ async def test_a_claim_repeated_while_the_first_waits_gives_nothing_twice(
 
 async def test_a_claim_that_got_nothing_may_be_asked_again(one: Desk) -> None:
     """Nothing is no answer to keep: under the same id there may be work a moment later."""
+    project = await one.project()
+    await one.settle()
     assert await one.claim(cid="c") == []
-    task = await one.task(await one.project())
+    task = await one.task(project)
     await one.settle()
     assert _ids(await one.claim(cid="c")) == [task]
 
@@ -204,7 +207,7 @@ class Waiting:
 
     async def begun(self) -> None:
         """Return once it has looked in vain, and waits."""
-        await until(lambda: self.looks == 1 and self._dispatcher._changed._waiters)  # type: ignore[attr-defined]
+        await until(lambda: self.looks == 1 and self._dispatcher._changed._waiters)
 
 
 async def test_new_work_wakes_a_waiting_claim(
@@ -241,6 +244,7 @@ async def test_a_claim_that_waits_is_answered_when_the_daemon_stops(
 ) -> None:
     """Stopping keeps nobody waiting; started again, claims wait again."""
     serving = asyncio.create_task(one.dispatcher.run())
+    await one.project()
     await one.settle()
     waiting = Waiting(one, monkeypatch)
     await waiting.begun()
@@ -346,7 +350,7 @@ async def test_what_comes_from_an_execution_that_is_over_is_kept_apart(
 
 async def test_a_retry_waits_for_its_time(one: Desk, clock: ManualClock) -> None:
     """A failed attempt is given again after its pause and not before."""
-    work = await _given(one, metadata={"max_retries": 1})
+    work = await _given(one, {"max_retries": 1})
     answer = await one.finish(work, outcome=do.Outcome.FAILED, exit_code=1)
     assert answer.status == "pending"
     await one.settle()

@@ -1,0 +1,66 @@
+"""What runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+
+class Exit(Struct, frozen=True, kw_only=True):
+    """How a process tree ended; nothing of it is left."""
+
+    exit_code: int | None  # None when it was killed by us
+    signal: int | None = None
+    cpu_sec: float = 0.0
+    max_rss_bytes: int = 0
+
+
+class Spec(Struct, frozen=True, kw_only=True):
+    """What to run. ``environment`` is complete: nothing is inherited.
+
+    ``until`` is the first `Process.allow_until`, in force before the first instruction.
+    """
+
+    execution_id: UUID
+    argv: tuple[str, ...]
+    cwd: str
+    environment: Mapping[str, str]
+    until: float = math.inf
+    columns: int = 120
+    rows: int = 40
+
+
+class Process(Protocol):
+    """A process tree under a guardian that outlives us only long enough to kill it."""
+
+    def output(self) -> AsyncIterator[bytes]:
+        """Iterate over what the terminal shows, until the last process closed it."""
+        ...
+
+    async def allow_until(self, boottime: float) -> None:
+        """Let it run until then; past it the whole tree is frozen, until allowed again."""
+        ...
+
+    async def kill(self) -> None:
+        """Kill the whole tree, processes that left its session included; idempotent."""
+        ...
+
+    async def wait(self) -> Exit:
+        """Return once nothing of the tree is left."""
+        ...
+
+
+class ProcessHost(Protocol):
+    """Starts process trees, each in a session of its own under a terminal."""
+
+    async def start(self, spec: Spec) -> Process:
+        """Start it; raises ``OSError`` naming what could not be started."""
+        ...
+
+    async def sweep(self) -> int:
+        """Kill what an earlier, killed incarnation of this runner left; return how many."""
+        ...
