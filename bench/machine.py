@@ -20,9 +20,10 @@ _PAGE = b"\0" * 8192
 def machine(data: Path) -> str:
     """Return a line about the processor, memory, system, and the disk under a folder."""
     sync = fsync_time(data)
+    kernel = platform.release().partition("-")[0]
     return (
         f"{os.cpu_count()} x {_processor()}, {_memory_gib():.0f} GiB, {platform.system()}"
-        f" {platform.release()}, {_filesystem(data)}, fdatasync p50 {sync.p50 * 1e3:.2g} ms,"
+        f" {kernel}, {_filesystem(data)}, fdatasync p50 {sync.p50 * 1e3:.2g} ms,"
         f" load {os.getloadavg()[0]:.1f} at the beginning"
     )
 

@@ -6,6 +6,8 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +22,7 @@ from bench.postgres import work
 from bench.scale import Scale
 from events import commands as do
 from events import subjects
+from pandar_daemon.services.asking import Asker
 from tests.support.load import asking
 
 MIB = 2**20
@@ -132,46 +135,53 @@ async def _spawn_rate(spawns: int) -> float:
 
 
 async def answers(pandar: Daemon, scale: Scale) -> list[Figure]:
-    """Return how long a command on the bus takes, against a commit of one row."""
-    commit = await _commit_time(pandar, scale.asks)
-    taken = Distribution()
-    async with asking(pandar.place.nats_url, pandar.token) as asker:
+    """Return how long a command on the bus takes, against commits of one row, in turn with it."""
+    asked, committed = Distribution(), Distribution()
+    async with (
+        _one_row(pandar) as commit,
+        asking(pandar.place.nats_url, pandar.token) as asker,
+    ):
         for n in range(scale.asks):
-            command = do.CreateTask(name="ask", command="true", project_id=1, auto_start=False)
-            body, subject = msgspec.json.encode(command), subjects.command("task.create", 1)
-            began = time.perf_counter()
-            await asker.ask(subject, body, f"bench-ask-{n}")
-            taken.add(time.perf_counter() - began)
+            await _timed(committed, commit(n))
+            await _timed(asked, _ask(asker, n))
             await asyncio.sleep(_LEISURE_SEC)
     return [
-        Figure(part="command", what="asked → answered p50", value=taken.p50 * 1e3, unit="ms"),
+        Figure(part="command", what="asked → answered p50", value=asked.p50 * 1e3, unit="ms"),
         Figure(
             part="command",
             what="of a commit of one row",
-            value=ratio(taken.p50, commit.p50),
+            value=ratio(asked.p50, committed.p50),
             unit="x",
             goal=at_most(2),
-            note=f"commit: {commit.p50 * 1e3:.2f} ms",
+            note=f"commit: {committed.p50 * 1e3:.2f} ms",
         ),
     ]
 
 
-async def _commit_time(pandar: Daemon, times: int) -> Distribution:
+async def _timed(taken: Distribution, work: Awaitable[object]) -> None:
+    began = time.perf_counter()
+    await work
+    taken.add(time.perf_counter() - began)
+
+
+async def _ask(asker: Asker, number: int) -> None:
+    command = do.CreateTask(name="ask", command="true", project_id=1, auto_start=False)
+    body = msgspec.json.encode(command)
+    await asker.ask(subjects.command("task.create", 1), body, f"bench-ask-{number}")
+
+
+@asynccontextmanager
+async def _one_row(pandar: Daemon) -> AsyncIterator[Callable[[int], Awaitable[object]]]:
+    """Yield what commits a row, in a database of its own on the same Postgres."""
     name, url = "bench_commit", pandar.place.database_url
     await pandar.postgres.execute(f"CREATE DATABASE {name}")
     connection = await asyncpg.connect(f"{url.rpartition('/')[0]}/{name}")
-    taken = Distribution()
     try:
         await connection.execute("CREATE TABLE one (n integer)")
-        insert = await connection.prepare("INSERT INTO one VALUES ($1)")
-        for n in range(times):
-            began = time.perf_counter()
-            await insert.fetch(n)
-            taken.add(time.perf_counter() - began)
+        yield (await connection.prepare("INSERT INTO one VALUES ($1)")).fetch
     finally:
         await connection.close()
-    await pandar.postgres.execute(f"DROP DATABASE {name}")
-    return taken
+        await pandar.postgres.execute(f"DROP DATABASE {name}")
 
 
 # --- output ------------------------------------------------------------------------------------

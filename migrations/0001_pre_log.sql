@@ -107,7 +107,9 @@ CREATE FUNCTION append_batch(
     r_item integer[], r_scope text[], r_key text[],
     f_item integer[], f_scope text[], f_key text[]
 ) RETURNS TABLE (verdict text, at_position bigint, at_version integer, key_scope text, key_text text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+-- Its plans are cached while the tables are still empty; without this they would scan for ever.
+SET enable_seqscan = off AS $$
 DECLARE
     head bigint;
 BEGIN
@@ -143,12 +145,16 @@ BEGIN
             correlation_id, causation_id, traceparent, lease_op, lease_task,
             lease_execution, lease_epoch, lease_runner, lease_ttl, item
         )
-        LEFT JOIN commands c ON c.command_id = i.command_id
+        LEFT JOIN LATERAL (
+            SELECT c.command_id FROM commands c WHERE c.command_id = i.command_id LIMIT 1
+        ) c ON true
         LEFT JOIN LATERAL (
             SELECT e.version, e.position FROM events e
             WHERE e.stream = i.stream ORDER BY e.version DESC LIMIT 1
         ) s ON true
-        LEFT JOIN leases l ON l.task_id = i.lease_task
+        LEFT JOIN LATERAL (
+            SELECT l.* FROM leases l WHERE l.task_id = i.lease_task LIMIT 1
+        ) l ON true
         LEFT JOIN taken ON taken.item = i.item
     ),
     good AS MATERIALIZED (

@@ -9,6 +9,7 @@ COMMENT ON EXTENSION pg_trgm IS 'text similarity measurement and index searching
 CREATE FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) RETURNS TABLE(verdict text, at_position bigint, at_version integer, key_scope text, key_text text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     head bigint;
@@ -45,12 +46,16 @@ BEGIN
             correlation_id, causation_id, traceparent, lease_op, lease_task,
             lease_execution, lease_epoch, lease_runner, lease_ttl, item
         )
-        LEFT JOIN commands c ON c.command_id = i.command_id
+        LEFT JOIN LATERAL (
+            SELECT c.command_id FROM commands c WHERE c.command_id = i.command_id LIMIT 1
+        ) c ON true
         LEFT JOIN LATERAL (
             SELECT e.version, e.position FROM events e
             WHERE e.stream = i.stream ORDER BY e.version DESC LIMIT 1
         ) s ON true
-        LEFT JOIN leases l ON l.task_id = i.lease_task
+        LEFT JOIN LATERAL (
+            SELECT l.* FROM leases l WHERE l.task_id = i.lease_task LIMIT 1
+        ) l ON true
         LEFT JOIN taken ON taken.item = i.item
     ),
     good AS MATERIALIZED (

@@ -37,16 +37,27 @@ async def supervise(name: str, run: Run) -> None:
 
 
 async def run_until(stop: asyncio.Event, services: list[tuple[str, Run]]) -> None:
-    """Run services until ``stop`` is set, then end them in the order given, each wholly."""
+    """Run services until ``stop`` is set, then end them in the order given, each wholly.
+
+    Cancelled it does the same; cancelled again it ends at once, and so do they.
+    """
     tasks = [
         asyncio.create_task(supervise(name, run), name=f"service:{name}") for name, run in services
     ]
     try:
         await stop.wait()
     finally:
+        await _end(tasks)
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    try:
         for task in tasks:
             task.cancel()
             await asyncio.wait({task})
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _is_being_cancelled() -> bool:

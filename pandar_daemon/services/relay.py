@@ -6,9 +6,10 @@ lead; the fence lets one of them through and tells the other to look again.
 
     stream behind log    publish the rest (a lost stream is rebuilt from 1 like this)
     stream equal         wait for the bell
-    stream ahead of log, or its last event another one than the log has there
-                         Postgres was restored from a backup: publish nothing, raise the alarm,
-                         and go on only in a new epoch, by ``pandar epoch advance``
+    stream ahead of log, or one of its last events another one than the log has there
+                         Postgres was restored from a backup, or somebody else wrote to the
+                         stream: publish nothing, raise the alarm, and go on only in a new epoch,
+                         by ``pandar epoch advance``
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ LEAD_SEC = 6.0
 RENEW_SEC = 2.0
 AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
-_HINT = "Postgres seems restored from a backup; see `pandar epoch advance`"
+LOOKED_AT = 512
+"""So many last events are compared: a foreign one is followed by no more than are in flight."""
+_HINT = "Postgres seems restored from a backup, or others write to the stream; see `pandar epoch advance`"
 
 
 class Relay:
     """One of these is active at a time.
 
-    ``ahead_by`` is how far the stream was last seen past the log, ``diverged`` whether it ended in
-    an event that is not the log's: in both cases nothing is published.
+    ``ahead_by`` is how far the stream was last seen past the log, ``diverged`` whether one of its
+    last events is not the log's: in both cases nothing is published.
     """
 
     def __init__(
@@ -105,24 +108,31 @@ class Relay:
         return await self._leadership.acquire("relay", self._holder, LEAD_SEC)
 
     async def _open(self, epoch: int) -> int:
-        """Open the stream and see whether its last event is the log's; return its sequence."""
+        """Open the stream and see whether its last events are the log's; return its sequence."""
         last = await self._stream.open(epoch)
-        wanted = await self._store.read_all(after=last - 1, limit=1) if last else []
+        after = max(0, last - LOOKED_AT)
+        wanted = await self._store.read_all(after=after, limit=LOOKED_AT) if last else []
+        wanted = [recorded for recorded in wanted if recorded.position <= last]
         before, self.diverged = self.diverged, False
-        if wanted and not await self._is_stored(epoch, wanted[0]):
+        if not await self._are_stored(epoch, wanted):
             self.diverged = True
             if not before:
                 log.error("relay.stream_differs_from_log", position=last, hint=_HINT)
         return last
 
-    async def _is_stored(self, epoch: int, wanted: Recorded) -> bool:
-        try:
-            found = await self._stream.stored(epoch, after=wanted.position - 1, limit=1)
-        except ValueError:  # it is no event at all
-            return False
-        if not found:
-            raise Unavailable("the stream does not show its last event yet")
-        return (found[0].position, found[0].event_id) == (wanted.position, wanted.event_id)
+    async def _are_stored(self, epoch: int, wanted: list[Recorded]) -> bool:
+        while wanted:
+            after = wanted[0].position - 1
+            try:
+                found = await self._stream.stored(epoch, after=after, limit=len(wanted))
+            except ValueError:  # one of them is no event at all
+                return False
+            if not found:
+                raise Unavailable("the stream does not show its last events yet")
+            if any(map(_are_other, found, wanted)):
+                return False
+            wanted = wanted[len(found) :]
+        return True
 
     def _in_step(self, head: Head, last: int) -> bool:
         before, self.ahead_by = self.ahead_by, max(0, last - head.position)
@@ -144,3 +154,7 @@ class Relay:
         last = await self._stream.publish(batch)
         self._metrics.relayed(len(batch))
         return last
+
+
+def _are_other(found: Recorded, wanted: Recorded) -> bool:
+    return (found.position, found.event_id) != (wanted.position, wanted.event_id)

@@ -7,7 +7,8 @@ given `PATIENCE_SEC` to catch up, and compared up to the position they are at.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from itertools import islice
 from uuid import UUID
 
 from msgspec import Struct
@@ -79,8 +80,12 @@ class Verification:
 
     async def run(self) -> VerifyReport:
         """Return the answer to every question; raises ``ConnectionError`` without the log."""
-        checks = [await self._log(), await self._stream(), await self._claims()]
-        checks += [await self._model(model) for model in MODELS.values()]
+        checks = [
+            await _answered("log", self._log()),
+            await _answered("bus", self._stream()),
+            await _answered("leases", self._claims()),
+        ]
+        checks += [await _answered(name, self._model(MODELS[name])) for name in MODELS]
         return VerifyReport(checks=checks)
 
     async def _log(self) -> Check:
@@ -91,15 +96,6 @@ class Verification:
         return _check("log", faults, f"{head.position} events, dense, versions contiguous")
 
     async def _stream(self) -> Check:
-        try:
-            return await self._compare_stream()
-        except Unavailable as error:
-            return Check(name="bus", ok=None, detail=str(error), hint="is NATS up?")
-        except ValueError as error:
-            fault = f"something on the stream is no event of ours: {error}"
-            return Check(name="bus", ok=False, detail=fault)
-
-    async def _compare_stream(self) -> Check:
         head = await self._store.head()
         position, faults = 0, list[str]()
         async for batch in self._history(head.position):
@@ -112,7 +108,9 @@ class Verification:
         ahead = await self._bus.stored(head.epoch, after=head.position, limit=1)
         beyond = (await self._store.head()).position
         faults += [
-            f"the stream has {e.position}, the log has not" for e in ahead if e.position > beyond
+            f"the stream has {each.position} at its end, which the log has not there"
+            for each in ahead
+            if not head.position < each.position <= beyond
         ]
         return _check("bus", faults, f"{head.position} events, sequence = position")
 
@@ -167,19 +165,27 @@ class Verification:
             if at.live and at.model == model.name
             for stream in at.parked
         ]
-        try:
-            position, tables = await self._served.rows(model)
-        except CheckpointLost as error:
-            return Check(name=model.name, ok=None, detail=str(error), hint="is a projector up?")
+        position, tables = await self._served.rows(model)
         history = [each async for batch in self._history(position) for each in batch]
         self._progress(model.name, position, position)
         faults = [f"{stream} is parked" for stream in parked]
-        for difference in differences(fold(model, history), tables):
-            faults.append(difference)
-            if len(faults) > SHOWN:
-                break
+        faults += islice(differences(fold(model, history), tables), SHOWN + 1)
         count = sum(map(len, tables.values()))
         return _check(model.name, faults, f"{count} rows are the fold of {position} events")
+
+
+async def _answered(name: str, question: Coroutine[object, object, Check]) -> Check:
+    """Return the answer to a question, whatever is found on the way; raises ``ConnectionError``."""
+    try:
+        return await question
+    except ConnectionError:
+        raise
+    except Unavailable as error:
+        return Check(name=name, ok=None, detail=str(error), hint="is NATS up?")
+    except CheckpointLost as error:
+        return Check(name=name, ok=None, detail=str(error), hint="is a projector up?")
+    except Exception as error:  # noqa: BLE001 - damage may be of any kind, and is what is asked for
+        return Check(name=name, ok=False, detail=f"cannot be read: {type(error).__name__}: {error}")
 
 
 def _unheld(tasks: dict[str, Task], leases: dict[int, UUID], keys: set[Key]) -> list[str]:

@@ -50,11 +50,15 @@ def withdraw(settings: Settings) -> None:
 
 
 def is_embedded_running(data: Path) -> bool:
-    """Tell whether a Pandar holds this data directory now."""
-    if not data.is_dir():
+    """Tell whether a Pandar holds this data directory now.
+
+    Raises `CannotStart` for one that cannot be used at all.
+    """
+    if not (data / RUNNING).exists() and not (data / "owner.lock").exists():
         return False
+    directory = DataDirectory(data)
     try:
-        DataDirectory(data).check_unowned()
+        directory.check_unowned()
     except CannotStart:
         return True
     return False

@@ -29,7 +29,7 @@ def filled(*seconds: float) -> Distribution:
 @pytest.mark.parametrize("q", [0.01, 0.5, 0.9, 0.99, 0.999, 1.0])
 def test_quantile_is_within_its_precision(q: float) -> None:
     """A quantile is within 1 % of the one that all durations, sorted, give."""
-    rng = random.Random(7)  # noqa: S311 - made-up durations
+    rng = random.Random(7)
     seconds = [rng.lognormvariate(-6, 2) for _ in range(10_000)]
     exact = sorted(seconds)[math.ceil(q * len(seconds)) - 1]
     assert filled(*seconds).quantile(q) == pytest.approx(exact, rel=PRECISION * 1.05)
@@ -49,7 +49,7 @@ def test_one_duration_is_every_quantile() -> None:
 
 def test_distribution_stays_small() -> None:
     """Any number of durations between a microsecond and a day take at most 1,300 buckets."""
-    rng = random.Random(1)  # noqa: S311 - made-up durations
+    rng = random.Random(1)
     taken = Distribution()
     for _ in range(100_000):
         taken.add(10 ** rng.uniform(-7, 5))

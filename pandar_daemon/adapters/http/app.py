@@ -107,6 +107,7 @@ async def serving(needs: Deps, host: str, port: int) -> AsyncIterator[int]:
         build_app(needs),
         access_log=None,
         handle_signals=False,
+        keepalive_timeout=needs.limits.idle_sec,  # to the end of a request's headers, too
         handler_cancellation=True,  # a client that leaves ends its stream at once
         logger=_garbage,
         max_line_size=size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TypeVar
@@ -15,14 +16,25 @@ from pandar_daemon.adapters.http.deps import deps
 from pandar_daemon.adapters.http.problems import UnsupportedMedia
 from pandar_daemon.domain.options import validate
 from pandar_daemon.domain.reading import decode
+from pandar_daemon.domain.refusals import Malformed
 
 S = TypeVar("S", bound=Struct)
 C = TypeVar("C", bound=Command)
 
 
 async def raw(request: web.Request) -> bytes:
-    """Return the body; raises `UnsupportedMedia` for one labelled as other than JSON."""
-    body = await request.read()
+    """Return the body.
+
+    Raises `UnsupportedMedia` for one labelled as other than JSON, `Malformed` for one that is not
+    what its ``Content-Encoding`` says, or does not come to its end in time.
+    """
+    try:
+        async with asyncio.timeout(deps(request).limits.body_sec):
+            body = await request.read()
+    except web.RequestPayloadError:
+        raise Malformed("the body cannot be read: it is not encoded as its headers say") from None
+    except TimeoutError:
+        raise Malformed("the body did not come to its end in time") from None
     kind = request.content_type
     if body and kind != "application/json" and not kind.endswith("+json"):
         raise UnsupportedMedia(kind[:100])

@@ -53,6 +53,8 @@ class Limits:
 
     body_bytes: int = 1024 * 1024
     header_bytes: int = 16 * 1024
+    body_sec: float = 30.0
+    idle_sec: float = 75.0
     streams: int = 1_000
     streams_per_user: int = 50
     heartbeat_sec: float = 15.0

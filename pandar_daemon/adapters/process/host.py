@@ -16,20 +16,25 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import IO
 
 import msgspec
+import structlog
 
 from pandar_daemon.adapters.process import guardian
-from pandar_daemon.adapters.process.tree import send, tree
+from pandar_daemon.adapters.process.tree import LINUX, send, tree
 from pandar_daemon.ports import Exit, Spec
+
+log = structlog.get_logger(__name__)
 
 HOME_TAG = "PANDAR_RUNNER_HOME"
 """In the environment of every process: the data directory of the runner it belongs to."""
 
 READ_BYTES = 65_536
+LATE_SEC = 2.0
+"""What a guardian may take, beyond the grace, to kill its tree; then it is killed itself."""
 _SWEEP_PAUSE_SEC = 0.01
 _ROOT = Path(guardian.__file__).parents[3]
 _PROGRAM = (
@@ -63,13 +68,28 @@ class Ends:
 
 
 class TerminalProcess:
-    """A process tree under a guardian."""
+    """A process tree under a guardian.
 
-    def __init__(self, child: subprocess.Popen[bytes], ends: Ends, tag: str) -> None:
+    The tree has our own rights, so it may stop or kill its guardian: each order wakes that up, and
+    one that does not obey is killed, and with it what has its tag or holds its terminal.
+    """
+
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        ends: Ends,
+        *,
+        tag: str,
+        shown: str,
+        patience_sec: float,
+    ) -> None:
         self._guardian = child
         self._ends = ends
         self._tag = tag
+        self._shown = shown
+        self._patience_sec = patience_sec
         self._ended: asyncio.Task[Exit] | None = None
+        self._insisting: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -100,11 +120,23 @@ class TerminalProcess:
 
     async def allow_until(self, boottime: float) -> None:
         """Let it run until then; past it the whole tree is frozen, until allowed again."""
-        self._ends.order(f"{guardian.UNTIL} {boottime!r}\n")
+        self._order(f"{guardian.UNTIL} {boottime!r}\n")
 
     async def kill(self) -> None:
         """Kill the whole tree: at once when it is frozen, else after SIGTERM and the grace."""
-        self._ends.order(f"{guardian.KILL}\n")
+        self._order(f"{guardian.KILL}\n")
+        if self._ended is not None and self._insisting is None:
+            self._insisting = asyncio.create_task(self._insist(self._ended))
+
+    def _order(self, line: str) -> None:
+        self._ends.order(line)
+        self._guardian.send_signal(signal.SIGCONT)
+
+    async def _insist(self, ended: asyncio.Task[Exit]) -> None:
+        await asyncio.wait({ended}, timeout=self._patience_sec)
+        if not ended.done():
+            log.warning("guardian.killed", pid=self.pid)
+            self._guardian.kill()
 
     async def wait(self) -> Exit:
         """Return once nothing of the tree is left."""
@@ -126,7 +158,8 @@ class TerminalProcess:
         word, _, result = said.decode().strip().partition(" ")
         if word == guardian.ENDED:
             return msgspec.json.decode(result, type=Exit)
-        await kill_tagged(self._tag)  # the guardian was killed, and its command with it
+        # The guardian was killed, and its command with it.
+        await _kill_all(lambda: {p.pid for p in tree(self._tag)} | _holders(self._shown))
         return Exit(exit_code=None, signal=signal.SIGKILL)
 
 
@@ -160,6 +193,7 @@ class Host:
         heard, lifeline = os.pipe()
         status, told = os.pipe()
         terminal, shown = _open_terminal(spec.rows, spec.columns)
+        shown_as = os.ttyname(shown)
         ends, theirs = Ends(lifeline, status, terminal), (heard, told, shown)
         try:
             child = self._popen(spec, theirs)
@@ -169,7 +203,13 @@ class Host:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        return TerminalProcess(child, ends, f"{guardian.EXECUTION_TAG}={spec.execution_id}")
+        return TerminalProcess(
+            child,
+            ends,
+            tag=f"{guardian.EXECUTION_TAG}={spec.execution_id}",
+            shown=shown_as,
+            patience_sec=self._grace_sec + LATE_SEC,
+        )
 
     def _popen(self, spec: Spec, theirs: tuple[int, int, int]) -> subprocess.Popen[bytes]:
         numbers = map(str, (*theirs, spec.until, self._grace_sec))
@@ -202,11 +242,25 @@ async def kill_tagged(tag: str) -> int:
 
     Returns how many processes that were, once none we may kill is left.
     """
+    return await _kill_all(lambda: {p.pid for p in tree(tag)})
+
+
+async def _kill_all(living: Callable[[], set[int]]) -> int:
     killed: set[int] = set()
-    while hit := {p.pid for p in tree(tag) if send(p.pid, signal.SIGKILL)}:
+    while hit := {pid for pid in living() if send(pid, signal.SIGKILL)}:
         killed |= hit
         await asyncio.sleep(_SWEEP_PAUSE_SEC)
     return len(killed)
+
+
+def _holders(terminal: str) -> set[int]:
+    """Return who else has a terminal open, by its path; nobody where there is no ``/proc``."""
+    found: set[int] = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*") if LINUX else ():
+        with contextlib.suppress(OSError):  # gone meanwhile, or of another user
+            if os.readlink(link) == terminal:
+                found.add(int(link.parts[2]))
+    return found - {os.getpid()}
 
 
 def _open_terminal(rows: int, columns: int) -> tuple[int, int]:
