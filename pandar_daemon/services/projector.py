@@ -12,7 +12,8 @@ a set of generations, and ends when that set is another::
 Exactly once. Changes and checkpoint move in one transaction, the checkpoint by compare-and-set.
 Two projectors may do all of this at once: one of them moves a checkpoint, the other is told
 `CheckpointLost`, looks where it is now, and goes on from there. Dying between any two steps
-leaves a checkpoint that says exactly what was applied.
+leaves a checkpoint that says exactly what was applied. A crash of the database may undo the last
+steps, whose commits do not wait for the disk: then the log is read again from the checkpoint.
 
 Failure. An event a model cannot take (``project`` raises, or the store refuses the row) parks its
 stream: later events of it are skipped and counted, all others go on. A refused batch is cut in
@@ -227,6 +228,8 @@ class Projector:
                 at = await self._take(at, rest)
             except CheckpointLost:
                 at = await self._look_again(at)
+                if at.position < rest[0].position - 1:
+                    raise ConnectionError(f"{at.model} fell back to {at.position}") from None
         return at
 
     async def _look_again(self, at: Checkpoint) -> Checkpoint:

@@ -34,7 +34,10 @@ AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
 LOOKED_AT = 512
 """So many last events are compared: a foreign one is followed by no more than are in flight."""
-_HINT = "Postgres seems restored from a backup, or others write to the stream; see `pandar epoch advance`"
+_HINT = (
+    "Postgres seems restored from a backup, or others write to the stream; see"
+    " `pandar epoch advance`"
+)
 
 
 class Relay:

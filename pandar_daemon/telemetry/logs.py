@@ -5,10 +5,11 @@ Every line, of Pandar's own and of the libraries', passes `scrub` last.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Mapping, MutableMapping
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 import msgspec
 import structlog
@@ -31,20 +32,38 @@ _QUIET: Final = ("asyncio", "aiohttp.access", "nats")
 """Libraries whose chatter below a warning says nothing an operator needs."""
 
 
+class _Unfailing:
+    """A stream whose failure costs lines, never the program that logs: disks fill up."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure_logs(stream: TextIO, *, level: str = "info", pretty: bool = False) -> None:
     """Send every log line of this process to ``stream``, from ``level`` on.
 
-    An unknown level counts as ``info``. May be called again; the last call holds.
+    An unknown level counts as ``info``. May be called again; the last call holds. A line that
+    cannot be written is lost, and no error.
     """
+    unfailing = cast("TextIO", _Unfailing(stream))
     at = _LEVELS.get(level.lower(), logging.INFO)
     renderer = _pretty(stream) if pretty else structlog.processors.JSONRenderer(_json)
     structlog.configure(
         processors=[*_PREPARING, scrub, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(at),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(unfailing),
         cache_logger_on_first_use=False,
     )
-    _capture_libraries(stream, at, renderer)
+    _capture_libraries(unfailing, at, renderer)
 
 
 def scrub(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -266,17 +266,6 @@ async def test_a_stream_of_another_history_stops_the_relay(at: Site) -> None:
     assert [(each["log_level"], each["position"]) for each in alarms] == [("error", 8)]
 
 
-async def test_a_foreign_message_stops_the_relay(at: Site) -> None:
-    """Somebody else's message on the stream is no event: nothing is put behind it."""
-    async with running(at.relay.run()):
-        await at.fill(3)
-        await at.relayed()
-        await at.bus.request(f"{subjects.EVENTS}.x", b"intruder", timeout_sec=PATIENCE_SEC)
-        await at.fill(2)
-        await until(lambda: at.relay.diverged)
-    assert await at.last() == 4
-
-
 @pytest.mark.parametrize("bus", [5, 8])
 async def test_a_new_epoch_goes_on(
     at: Site, database_url: str, nats_url: str, tmp_path: Path, bus: int

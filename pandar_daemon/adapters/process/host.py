@@ -24,7 +24,7 @@ import msgspec
 import structlog
 
 from pandar_daemon.adapters.process import guardian
-from pandar_daemon.adapters.process.tree import LINUX, send, tree
+from pandar_daemon.adapters.process.tree import holders, send, tree
 from pandar_daemon.ports import Exit, Spec
 
 log = structlog.get_logger(__name__)
@@ -159,7 +159,7 @@ class TerminalProcess:
         if word == guardian.ENDED:
             return msgspec.json.decode(result, type=Exit)
         # The guardian was killed, and its command with it.
-        await _kill_all(lambda: {p.pid for p in tree(self._tag)} | _holders(self._shown))
+        await _kill_all(lambda: {p.pid for p in tree(self._tag)} | holders(self._shown))
         return Exit(exit_code=None, signal=signal.SIGKILL)
 
 
@@ -251,16 +251,6 @@ async def _kill_all(living: Callable[[], set[int]]) -> int:
         killed |= hit
         await asyncio.sleep(_SWEEP_PAUSE_SEC)
     return len(killed)
-
-
-def _holders(terminal: str) -> set[int]:
-    """Return who else has a terminal open, by its path; nobody where there is no ``/proc``."""
-    found: set[int] = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*") if LINUX else ():
-        with contextlib.suppress(OSError):  # gone meanwhile, or of another user
-            if os.readlink(link) == terminal:
-                found.add(int(link.parts[2]))
-    return found - {os.getpid()}
 
 
 def _open_terminal(rows: int, columns: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Standard library only, for the guardian's sake. On macOS, which has no ``/proc``
 that path is untested.
 """
 
-# ruff: noqa: PTH123, PTH208 - importing pathlib would double the time a guardian takes to start
+# ruff: noqa: PTH115, PTH123, PTH208 - importing pathlib would double the time a guardian takes to start
 
 from __future__ import annotations
 
@@ -58,6 +58,17 @@ def tagged(tag: str) -> list[int]:
             if pid != os.getpid() and needle in b"\0" + file.read() + b"\0":
                 found.append(pid)
     return found
+
+
+def holders(terminal: str) -> set[int]:
+    """Return the processes, without the caller, that have a terminal open; on Linux only."""
+    found = set[int]()
+    for pid in _pids() if LINUX else ():
+        with contextlib.suppress(OSError):  # gone meanwhile, or of another user
+            for descriptor in os.listdir(f"/proc/{pid}/fd"):
+                if os.readlink(f"/proc/{pid}/fd/{descriptor}") == terminal:
+                    found.add(pid)
+    return found - {os.getpid()}
 
 
 def _pids() -> list[int]:
