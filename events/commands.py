@@ -240,6 +240,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    LOST = "lost"  # its runner is going down and killed it: as if the lease had expired
 
 
 class FinishExecution(Command, frozen=True, kw_only=True):

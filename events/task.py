@@ -212,9 +212,12 @@ class TaskCompleted(Event, frozen=True, kw_only=True, tag="task.completed"):
 
 
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task.failed"):
-    """The execution failed; with ``will_retry`` the next event is ``task.retried``."""
+    """The execution failed; with ``will_retry`` the next event is ``task.retried``.
 
-    execution_id: UUID
+    Without ``execution_id`` the task failed after its execution was over: lost, and then denied.
+    """
+
+    execution_id: UUID | None
     error: str
     kind: FailureKind
     from_status: Status
@@ -264,13 +267,17 @@ class TaskRetried(Event, frozen=True, kw_only=True, tag="task.retried"):
 
 
 class ExecutionLost(Event, frozen=True, kw_only=True, tag="task.execution_lost"):
-    """The runner let its lease expire; ``begun`` is false when it had not started anything yet."""
+    """The lease is over without a result; ``begun`` is false when nothing was started under it.
+
+    ``given_up`` when the runner said so itself, going down; else the lease expired.
+    """
 
     execution_id: UUID
     epoch: int
     runner_id: str
     begun: bool
     reason: str = ""
+    given_up: bool = False
 
 
 TaskEvent = (

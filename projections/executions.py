@@ -9,7 +9,6 @@ from events.envelope import Recorded
 from events.task import (
     Event,
     ExecutionLost,
-    FailureKind,
     Status,
     TaskCancelled,
     TaskCompleted,
@@ -98,7 +97,7 @@ def _completed(event: TaskCompleted, recorded: Recorded) -> list[Change]:
 
 @_changes.register
 def _failed(event: TaskFailed, recorded: Recorded) -> list[Change]:
-    if event.kind is FailureKind.LOST_RUNNER:
+    if event.execution_id is None:
         return []  # the execution ended when it was lost; this ends the task
     row = {**_ended(event, Status.FAILED, recorded), "error": storable(event.error)}
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]

@@ -172,14 +172,19 @@ def _resumed(event: TaskResumed, _recorded: Recorded) -> Row:
 def _ended(
     event: TaskCompleted | TaskFailed | TaskCancelled, status: Status, recorded: Recorded
 ) -> Row:
-    return {
+    over: Row = {
         "status": status.value,
         "status_reason": None,
+        "completed_at": recorded.recorded_at,
+        **_NOTHING_TO_CONFIRM,
+    }
+    if event.execution_id is None:
+        return over  # its execution ended before; that said what came of it
+    return {
+        **over,
         "output": storable(event.output_tail),
         "exit_code": event.exit_code,
         "duration": event.duration_sec,
-        "completed_at": recorded.recorded_at,
-        **_NOTHING_TO_CONFIRM,
     }
 
 
@@ -206,14 +211,7 @@ def _cancel_requested(_event: CancelRequested, _recorded: Recorded) -> Row:
 
 @_values.register
 def _cancelled(event: TaskCancelled, recorded: Recorded) -> Row:
-    if event.execution_id is not None:
-        return _ended(event, Status.CANCELLED, recorded)
-    return {
-        "status": Status.CANCELLED.value,
-        "status_reason": None,
-        "completed_at": recorded.recorded_at,
-        **_NOTHING_TO_CONFIRM,
-    }
+    return _ended(event, Status.CANCELLED, recorded)
 
 
 @_values.register

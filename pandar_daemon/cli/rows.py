@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from events.task import Json, Priority, Status
+from events.task import Cut, Json, Priority, Status
 
 _T = TypeVar("_T", bound=Struct)
 
@@ -55,6 +55,14 @@ class ExecutionRow(Struct, frozen=True, kw_only=True):
     duration: float | None = None
     exit_code: int | None = None
     error: str | None = None
+    cut: Cut | None = None
+
+
+class OutputRow(Struct, frozen=True, kw_only=True):
+    """What an attempt wrote, or the end of it; ``cut`` is what is not kept of it."""
+
+    output: str
+    cut: Cut | None = None
 
 
 class HappenedRow(Struct, frozen=True, kw_only=True):

@@ -7,15 +7,18 @@ import shutil
 from collections.abc import Mapping
 from typing import Final
 
-from events.task import Json, Status
+import msgspec
+
+from events.task import Cut, Json, Status
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.cli.api_client import Api
 from pandar_daemon.cli.output import CliError, Exit, out_look, say, say_json
 from pandar_daemon.cli.project_table import project_card, project_list
-from pandar_daemon.cli.rows import ExecutionRow, HappenedRow, ProjectRow, TaskRow, read
+from pandar_daemon.cli.rows import ExecutionRow, HappenedRow, OutputRow, ProjectRow, TaskRow, read
 from pandar_daemon.cli.status_line import status_line
 from pandar_daemon.cli.task_card import Card, task_card
-from pandar_daemon.cli.task_table import task_list
+from pandar_daemon.cli.task_output import OUTPUT_LINES
+from pandar_daemon.cli.task_table import Page, task_list
 
 _FETCH_SEC: Final = 1.0
 _FRAMES: Final = 4
@@ -39,12 +42,12 @@ async def list_tasks(api: Api, params: Mapping[str, str], *, json: bool) -> None
     if json:
         say_json(await api.get("/tasks", params))
         return
-    rows, more = await _tasks(api, params)
-    say(task_list(rows, SystemClock().now(), out_look(), more=more))
+    page = await _tasks(api, params)
+    say(task_list(page, SystemClock().now(), out_look()))
 
 
-async def _tasks(api: Api, params: Mapping[str, str]) -> tuple[list[TaskRow], bool]:
-    """Return a page, before it whatever else waits for somebody, and whether there is more."""
+async def _tasks(api: Api, params: Mapping[str, str]) -> Page:
+    """Return a page, before it whatever else waits for somebody."""
     page = await api.get("/tasks", params)
     items = _items(page)
     if not params.get("status"):
@@ -52,7 +55,12 @@ async def _tasks(api: Api, params: Mapping[str, str]) -> tuple[list[TaskRow], bo
         known = {item.get("id") for item in items}
         waiting = _items(await api.get("/tasks", asked))
         items = [item for item in waiting if item.get("id") not in known] + items
-    return [read(TaskRow, item) for item in items], page.get("next_cursor") is not None
+    total = page.get("total")
+    return Page(
+        tasks=[read(TaskRow, item) for item in items],
+        total=total if isinstance(total, int) else len(items),
+        filtered=params.keys() != {"limit"},
+    )
 
 
 async def watch_tasks(api: Api, params: Mapping[str, str], *, json: bool) -> None:
@@ -63,9 +71,9 @@ async def watch_tasks(api: Api, params: Mapping[str, str], *, json: bool) -> Non
     if look.width is None:
         raise CliError("--watch needs a terminal, or --json", code=Exit.USAGE)
     while True:
-        rows, more = await _tasks(api, params)
+        page = await _tasks(api, params)
         for _ in range(_FRAMES):
-            text = task_list(rows, SystemClock().now(), look, more=more, frame=frame)
+            text = task_list(page, SystemClock().now(), look, frame=frame)
             lines = text.splitlines()[: shutil.get_terminal_size().lines - 1]
             say("\x1b[H" + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
             frame += 1
@@ -91,13 +99,24 @@ async def show_task(api: Api, task_id: int, *, at: str | None, json: bool) -> No
     if json:
         say_json({"task": task, "executions": executions, "timeline": timeline})
         return
+    row, cut = await _with_output(api, read(TaskRow, task), at)
     card = Card(
-        task=read(TaskRow, task),
+        task=row,
         executions=[read(ExecutionRow, row) for row in executions],
         timeline=[read(HappenedRow, row) for row in timeline],
         at=at,
+        cut=cut,
     )
     say(task_card(card, SystemClock().now(), out_look()))
+
+
+async def _with_output(api: Api, row: TaskRow, at: str | None) -> tuple[TaskRow, Cut | None]:
+    """Return a row with the end of its output, which it lacks until the attempt has ended."""
+    if at or row.output is not None or not row.attempt:
+        return row, None
+    asked = {"attempt": str(row.attempt), "tail": str(OUTPUT_LINES)}
+    written = read(OutputRow, await api.get(f"/tasks/{row.id}/output", asked))
+    return msgspec.structs.replace(row, output=written.output), written.cut
 
 
 async def _timeline(api: Api, path: str) -> list[Json]:

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
-from rich import box
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from events.task import Json, Status
+from events.task import Cut, Json, Status
 from pandar_daemon.cli.happenings import STYLES, actor, in_words
 from pandar_daemon.cli.harmless import harmless, one_line
 from pandar_daemon.cli.look import Look, paint
 from pandar_daemon.cli.marks import PRIORITIES, bar, reason_text, short_id, status_text
 from pandar_daemon.cli.rows import ExecutionRow, HappenedRow, TaskRow
+from pandar_daemon.cli.task_output import output_box
+from pandar_daemon.cli.task_question import asked_of, plain_value, question
 from pandar_daemon.cli.task_table import Column, fitted
 from pandar_daemon.cli.times import age, clock, span
+from projections import executions
 
-OUTPUT_LINES: Final = 12
-"""Lines of output a card shows."""
 TIMELINE_LINES: Final = 20
 """Entries of the timeline a card shows, the latest."""
 _SHOWN_METADATA: Final = ("agent", "proxy_agent")
+_PAIRS_IN_LINE: Final = 2
+"""More entries of metadata than these get a line each: in one line they are not seen."""
 
 Fact = tuple[str, RenderableType]
 
 
 class Card(Struct, frozen=True, kw_only=True):
-    """All that a card shows; ``at`` when it shows the past."""
+    """All that a card shows.
+
+    ``at`` when it shows the past; ``cut`` what is not kept of an output whose attempt goes on.
+    """
 
     task: TaskRow
     executions: Sequence[ExecutionRow] = ()
     timeline: Sequence[HappenedRow] = ()
     at: str | None = None
+    cut: Cut | None = None
 
 
 def task_card(card: Card, now: datetime, look: Look) -> str:
     """Return the card as text."""
     parts = [_header(card, look), _question(card, now, look), _facts(card.task, now, look)]
-    parts += [_output(card.task, look), _attempts(card.executions, now, look)]
+    parts += [_output(card, look), _attempts(card.executions, now, look)]
     parts += [_timeline(card.timeline, now, look)]
     shown: list[RenderableType] = []
     for part in parts:
@@ -101,11 +104,8 @@ def _long_facts(task: TaskRow) -> Iterator[Fact]:
 
 
 def _pairs(values: Json) -> str:
-    return "  ".join(f"{one_line(key)}={one_line(_value(value))}" for key, value in values.items())
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    pairs = [f"{one_line(key)}={one_line(plain_value(value))}" for key, value in values.items()]
+    return ("  " if len(pairs) <= _PAIRS_IN_LINE else "\n").join(pairs)
 
 
 def _short_facts(task: TaskRow, now: datetime, look: Look) -> Iterator[Fact]:
@@ -113,7 +113,7 @@ def _short_facts(task: TaskRow, now: datetime, look: Look) -> Iterator[Fact]:
     yield "priority", Text(str(task.priority), style=PRIORITIES[task.priority][1])
     for key in _SHOWN_METADATA:
         if (task.metadata or {}).get(key):
-            yield key.replace("_agent", ""), Text(one_line(_value((task.metadata or {})[key])))
+            yield key.replace("_agent", ""), Text(one_line(plain_value((task.metadata or {})[key])))
     if task.attempt:
         on = f" on {short_id(task.runner_id)}" if task.runner_id else ""
         yield "attempt", Text(f"{task.attempt}{on}")
@@ -139,53 +139,21 @@ def _times(task: TaskRow, now: datetime) -> Iterator[Fact]:
         yield "took", Text(span(task.duration))
 
 
-def _boxed(title: str, body: RenderableType, look: Look, style: str) -> RenderableType:
-    if not look.colour:
-        return Group(Text(title), Padding(body, (0, 0, 0, 2)))
-    heading = Text(f" {title} ", style=style)
-    return Panel(body, title=heading, title_align="left", box=box.ROUNDED, border_style=style)
+def _latest(card: Card) -> ExecutionRow | None:
+    return next((row for row in card.executions if row.attempt == card.task.attempt), None)
 
 
 def _question(card: Card, now: datetime, look: Look) -> RenderableType | None:
-    task = card.task
-    if task.status is not Status.WAITING_CONFIRMATION or card.at:
+    if card.task.status is not Status.WAITING_CONFIRMATION or card.at:
         return None
-    asked = next(
-        (e.data for e in reversed(card.timeline) if e.type == "task.confirmation_requested"), {}
-    )
-    lines = Text(overflow="fold")
-    for key, value in (asked.get("card") or {}).items():
-        lines.append(f"{one_line(str(key)).replace('_', ' ')}: ", style="dim")
-        lines.append(f"{harmless(_value(value), colour=False)}\n")
-    lines.append(_deadline(asked, now), style="dim")
-    for how, what in _ANSWERS.items():
-        lines.append(f"pandar task confirm {task.id}{how}", style="bold")
-        lines.append(f"  {what}\n", style="dim")
-    lines.rstrip()
-    return _boxed(f"needs you: {reason_text(task.status_reason)}", lines, look, "yellow")
+    latest = _latest(card)
+    lost = latest is not None and latest.status == executions.LOST
+    return question(card.task, asked_of(card.timeline), now, look, lost=lost)
 
 
-_ANSWERS: Final = {
-    "": "approves",
-    ' --deny --reason "…"': "refuses",
-    ' --changes "…"': "asks for something else",
-}
-
-
-def _deadline(asked: Json, now: datetime) -> str:
-    try:
-        at = datetime.fromisoformat(asked["expires_at"])
-    except (KeyError, TypeError, ValueError):
-        return ""
-    return f"counts as denied {age(at, now)}\n\n" if at > now else "its time is over\n\n"
-
-
-def _output(task: TaskRow, look: Look) -> RenderableType | None:
-    lines = harmless(task.output or "", colour=look.colour).rstrip().splitlines()
-    if not lines:
-        return None
-    body = Text.from_ansi("\n".join(lines[-OUTPUT_LINES:]), overflow="fold")
-    return _boxed(f"output, see pandar task logs {task.id}", body, look, "dim")
+def _output(card: Card, look: Look) -> RenderableType | None:
+    latest = _latest(card)
+    return output_box(card.task, card.cut or (latest.cut if latest else None), look)
 
 
 def _attempts(rows: Sequence[ExecutionRow], now: datetime, look: Look) -> RenderableType | None:

@@ -20,6 +20,17 @@ from pandar_daemon.cli.times import age
 
 _GAP: Final = 2
 _NAME_MIN: Final = 12
+_LIMIT_MAX: Final = 100
+_NO_MATCH: Final = "No task matches.\n"
+_NOTHING: Final = 'No tasks. File one:  pandar task create --name Hello -- "echo hello"\n'
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Tasks to show, of ``total`` there are; ``filtered`` when only some were asked for."""
+
+    tasks: Sequence[TaskRow]
+    total: int = 0
+    filtered: bool = False
 
 
 class Column(Struct):
@@ -115,29 +126,24 @@ def _counts(tasks: Sequence[TaskRow], look: Look) -> list[Text]:
     return shown if look.roomy or not ended else [*shown, Text(f"{ended} over")]
 
 
-def summary(tasks: Sequence[TaskRow], look: Look, *, more: bool = False) -> Text:
-    """Return how many tasks are in which state, and what to do about the first that waits."""
-    line = Text(" · " if look.colour else ", ").join(_counts(tasks, look))
-    if more:
-        line.append("  (more: --limit)", style="dim")
-    waiting = [task.id for task in tasks if task.status is Status.WAITING_CONFIRMATION]
+def summary(page: Page, look: Look) -> Text:
+    """Return how many of the tasks shown are in which state, and what to do about the first."""
+    line = Text(" · " if look.colour else ", ").join(_counts(page.tasks, look))
+    shown = len(page.tasks)
+    if page.total > shown:
+        more = "" if shown >= _LIMIT_MAX else ", see --limit"
+        line.append(f"  ({shown} of {page.total:,} shown{more})", style="dim")
+    waiting = [task.id for task in page.tasks if task.status is Status.WAITING_CONFIRMATION]
     if waiting:
         line.append("\nsee what it asks:  ", style="dim")
         line.append(f"pandar task show {waiting[0]}", style="bold")
     return line
 
 
-def task_list(
-    tasks: Sequence[TaskRow],
-    now: datetime,
-    look: Look,
-    *,
-    more: bool = False,
-    frame: int = 0,
-) -> str:
-    """Return the list as text; ``more`` says that older tasks were left out."""
-    if not tasks:
-        return 'No tasks. File one:  pandar task create --name Hello -- "echo hello"\n'
-    rows = ordered(tasks)
+def task_list(page: Page, now: datetime, look: Look, *, frame: int = 0) -> str:
+    """Return the list as text."""
+    if not page.tasks:
+        return _NO_MATCH if page.filtered else _NOTHING
+    rows = ordered(page.tasks)
     table = paint(fitted(_columns(rows, now, look, frame), 2, look), look)
-    return f"{table}\n{paint(summary(rows, look, more=more), look)}"
+    return f"{table}\n{paint(summary(page, look), look)}"

@@ -10,8 +10,8 @@ and an agent tomorrow, whose permission request is one more signal::
       └─cancel, lost──────▶ OVER ◀─────Exited──── ENDING
 
 * Nothing starts before the lease was renewed once: a lease that never began had no effect.
-* The first reason to end a run is the one reported. But who has lost the lease, or gives the run
-  up, reports nothing at all, whatever happened before.
+* The first reason to end a run is the one reported. But who has lost the lease reports nothing
+  at all, whatever happened before, and who gives up what never started leaves it to expire.
 * A run is reported when, and only when, nothing of its process tree is left.
 * Progress is told at most four times a second, and only when it changed.
 """
@@ -26,7 +26,6 @@ from uuid import UUID
 from events.commands import TAIL_MAX, FinishExecution, Outcome
 from events.task import FailureKind
 from pandar_daemon.domain.signals import (
-    SILENT,
     Abandoned,
     Allow,
     AnySignal,
@@ -127,8 +126,8 @@ class Session:
         return [self._kill()]
 
     def _end(self, reason: Reason, at: float) -> list[Effect]:
-        """End the run; a silent reason outranks any other."""
-        if self.reason in SILENT or (self.reason and reason not in SILENT):
+        """End the run; a lost lease outranks any other reason."""
+        if self.reason is Reason.LOST or (self.reason and reason is not Reason.LOST):
             return []
         self.reason = reason
         if self.phase is Phase.LEASED:
@@ -168,8 +167,10 @@ class Session:
 
     def _conclude(self, end: Exited) -> list[Effect]:
         self.phase = Phase.OVER
-        if self.reason in SILENT:
-            return [Discard(self.reason)]
+        if self.reason is Reason.LOST:
+            return [Discard(Reason.LOST)]
+        if self.reason is Reason.ABANDONED and self._started_at is None:
+            return [Discard(Reason.ABANDONED)]
         outcome, kind, error = self._verdict(end)
         task_id, execution_id, epoch = self._lease
         report = FinishExecution(
@@ -188,11 +189,13 @@ class Session:
         )
         return [Finish(report)]
 
-    def _verdict(self, end: Exited) -> tuple[Outcome, FailureKind, str]:
+    def _verdict(self, end: Exited) -> tuple[Outcome, FailureKind, str]:  # noqa: PLR0911 - a table
         """Return how a run that is reported ended, and for people why."""
         kind = FailureKind.EXIT_CODE
         if self.reason is Reason.CANCELLED:
             return Outcome.CANCELLED, kind, ""
+        if self.reason is Reason.ABANDONED:
+            return Outcome.LOST, kind, "its runner was stopped"
         if self.reason is Reason.TIMEOUT:
             error = f"ran longer than its timeout of {self._timeout_sec:g} s"
             return Outcome.FAILED, FailureKind.TIMEOUT, error

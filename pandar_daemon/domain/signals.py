@@ -20,10 +20,6 @@ class Reason(StrEnum):
     ABANDONED = auto()  # this runner is going down
 
 
-SILENT = frozenset({Reason.LOST, Reason.ABANDONED})
-"""Reasons after which nothing is reported: the lease's expiry speaks."""
-
-
 # --- signals: what happened, and when --------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,8 @@ from pandar_daemon.domain.task_rules import (
 from pandar_daemon.domain.task_state import Execution, Task, evolve
 
 LOST_GATE = "lost_runner"
+RECOVERY_SEC = 24 * 3600.0
+"""How long a lost task waits for somebody to decide whether it runs again."""
 
 
 class Dispatch(Struct, frozen=True, kw_only=True):
@@ -50,7 +52,6 @@ def dispatch(task: Task, command: Dispatch, ask: Ask) -> list[did.TaskEvent]:
             attempt=task.attempt + 1,
             epoch=task.epoch + 1,
             runner_id=command.runner_id,
-            agent=task.policy.agent,
         )
     ]
 
@@ -110,6 +111,8 @@ def ask(task: Task, command: do.AskConfirmation) -> list[did.TaskEvent]:
 def finish(task: Task, command: do.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
     """End the execution; a failure with retries left queues the next attempt."""
     _live(task, command.execution_id, command.epoch)
+    if command.outcome is do.Outcome.LOST:
+        return _give_up(task, command, ask)
     if command.outcome is do.Outcome.COMPLETED:
         return [_completed(task, command)]
     if command.outcome is do.Outcome.CANCELLED or task.cancel_requested:
@@ -177,16 +180,32 @@ def lose(task: Task, command: do.LoseExecution, ask: Ask) -> list[did.TaskEvent]
     return [lost, *_after_loss(evolve(task, lost), task, command, ask)]
 
 
+def _give_up(task: Task, command: do.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
+    """End an execution its runner gave up, going on as if its lease had expired."""
+    live = _live(task, command.execution_id, command.epoch)
+    lost = did.ExecutionLost(
+        execution_id=live.execution_id,
+        epoch=live.epoch,
+        runner_id=live.runner_id,
+        begun=True,
+        reason=command.error,
+        given_up=True,
+    )
+    terms = do.LoseExecution(
+        execution_id=live.execution_id,
+        epoch=live.epoch,
+        begun=True,
+        confirmation_id=uuid5(live.execution_id, LOST_GATE),
+        expires_at=ask.at + timedelta(seconds=RECOVERY_SEC),
+    )
+    return [lost, *_after_loss(evolve(task, lost), task, terms, ask)]
+
+
 def _after_loss(
     task: Task, before: Task, command: do.LoseExecution, ask: Ask
 ) -> list[did.TaskEvent]:
     if before.cancel_requested:
-        cancelled = did.TaskCancelled(
-            from_status=status_of(task),
-            reason="its runner was lost",
-            execution_id=task.last_execution,
-        )
-        return [cancelled]
+        return [did.TaskCancelled(from_status=status_of(task), reason="its runner was lost")]
     if task.pending is not None:
         return []  # the confirmation outlives the process; its decision says how to go on
     if not command.begun:

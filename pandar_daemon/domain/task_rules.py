@@ -52,10 +52,7 @@ def retried(
 
 def failed(task: Task, error: str, kind: FailureKind) -> did.TaskFailed:
     """Return the failure of a task whose last execution is already over."""
-    assert task.last_execution is not None  # noqa: S101 - what waits has run before
-    return did.TaskFailed(
-        execution_id=task.last_execution, error=error, kind=kind, from_status=status_of(task)
-    )
+    return did.TaskFailed(execution_id=None, error=error, kind=kind, from_status=status_of(task))
 
 
 def tell_outcome(task: Task, confirmation_id: UUID) -> None:

@@ -75,7 +75,7 @@ def _lease(
 def _lease_op(before: Task, after: Task, events: Sequence[did.Event]) -> LeaseOp:
     if before.execution is None:
         return LeaseOp.ACQUIRE
-    if any(isinstance(event, did.ExecutionLost) for event in events):
+    if any(isinstance(event, did.ExecutionLost) and not event.given_up for event in events):
         return LeaseOp.EXPIRE
     if after.execution is None:
         return LeaseOp.RELEASE

@@ -105,7 +105,7 @@ class Execution:
         await self._receive(signals.LeaseHeld(at=at, until=until))
 
     async def abandon(self) -> None:
-        """Give it up because this runner is going down: killed, and not reported."""
+        """Give it up because this runner is going down: killed, and reported as lost."""
         await self._receive(signals.Abandoned(at=self._means.clock.boottime()))
 
     async def _receive(self, signal: AnySignal) -> None:

@@ -35,7 +35,7 @@ async def _store(spool: Spool, outputs: Outputs, chunks: list[Chunk]) -> None:
             await outputs.write(spool.key, spool.execution_id, chunks)
         except Unavailable as error:
             execution = str(spool.execution_id)
-            log.info("output.waiting", execution=execution, reason=str(error), pause_sec=pause)
+            log.warning("output.waiting", execution=execution, reason=str(error), pause_sec=pause)
             await asyncio.sleep(pause)
         else:
             return

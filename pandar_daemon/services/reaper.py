@@ -15,6 +15,7 @@ import structlog
 from events import commands as do
 from events import subjects
 from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.domain.task_execution import RECOVERY_SEC
 from pandar_daemon.ports import Clock, Leadership, Lease, Leases, Wire, WorkQueue
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.leading import resign
@@ -23,8 +24,6 @@ log = structlog.get_logger(__name__)
 
 TICK_SEC = 1.0
 LEAD_SEC = 10.0
-RECOVERY_SEC = 24 * 3600.0
-"""How long a lost task waits for somebody to decide whether it runs again."""
 
 
 class Reaper:

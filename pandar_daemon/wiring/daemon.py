@@ -17,9 +17,9 @@ from pandar_daemon.adapters.embedded.data import DataDirectory
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.embedded.ports import is_free
 from pandar_daemon.adapters.embedded.servers import Servers
-from pandar_daemon.adapters.postgres.migrate import migrate, pending
+from pandar_daemon.adapters.postgres.migrate import migrate
 from pandar_daemon.adapters.postgres.views import PgViews
-from pandar_daemon.config import ConfigError, Settings
+from pandar_daemon.config import Settings
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services.lifecycle import run_until, supervise
 from pandar_daemon.wiring import places
@@ -73,8 +73,8 @@ async def serve(settings: Settings, roles: Collection[str], stop: asyncio.Event)
     """
     database = set(roles) != {"runner"}
     place = places.given(settings, database=database)
-    if database and (missing := await pending(place.database_url)):
-        raise ConfigError(f"the database lacks {', '.join(missing)}: run `pandar migrate` first")
+    if database:
+        await places.require_schema(place)
     await _run(settings, place, roles, stop, lambda: log.info("serve.ready", roles=sorted(roles)))
 
 
@@ -96,6 +96,7 @@ async def _run(
 async def _announce(
     made: Parts, roles: Collection[str], opened: asyncio.Semaphore, announce: Callable[[], None]
 ) -> None:
+    await made.connection.wait_up()
     for _ in range(doors(roles)):
         await opened.acquire()
     if "commands" in roles:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from pandar_daemon.adapters.embedded.data import DataDirectory
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.embedded.servers import Servers
+from pandar_daemon.adapters.postgres.migrate import pending
 from pandar_daemon.config import ConfigError, Settings
 
 RUNNING = "running.json"
@@ -78,10 +79,28 @@ def _running(settings: Settings) -> Place | None:
 
 
 @asynccontextmanager
-async def somewhere(settings: Settings) -> AsyncIterator[Place]:
-    """Yield the servers given or running; else start our own for as long as this lasts."""
+async def somewhere(settings: Settings, *, migrated: bool = True) -> AsyncIterator[Place]:
+    """Yield the servers given or running; else start our own for as long as this lasts.
+
+    Raises `ConfigError` where there is no data yet or, with ``migrated``, of an older release.
+    """
     if (settings.database_url and settings.nats_url) or is_embedded_running(settings.data):
-        yield given(settings)
+        place = given(settings)
+        if migrated:
+            await require_schema(place)
+        yield place
         return
+    if migrated and not settings.database_url and not (settings.data / "postgres").is_dir():
+        raise ConfigError(f"there is no data in {settings.data}: `pandar up` makes it")
     async with Servers(settings) as servers:
-        yield Place(database_url=servers.database_url, nats_url=servers.nats_url)
+        place = Place(database_url=servers.database_url, nats_url=servers.nats_url)
+        if migrated:
+            await require_schema(place)
+        yield place
+
+
+async def require_schema(place: Place) -> None:
+    """Return when the database is as new as this release, or newer; else raise `ConfigError`."""
+    missing = await pending(place.database_url)
+    if missing:
+        raise ConfigError(f"the database lacks {', '.join(missing)}: run `pandar migrate` first")

@@ -16,10 +16,10 @@ from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.postgres import migrate as migrations
 from pandar_daemon.adapters.postgres.audit import PgLogAudit
 from pandar_daemon.adapters.postgres.views import PgViews
-from pandar_daemon.config import Settings
+from pandar_daemon.config import ConfigError, Settings
 from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.verification import Check, Progress, Verification, VerifyReport
-from pandar_daemon.wiring.parts import parts
+from pandar_daemon.wiring.parts import Parts, parts
 from pandar_daemon.wiring.places import is_embedded_running, somewhere
 from projections.models import MODELS
 
@@ -30,7 +30,7 @@ _ADVANCE = "UPDATE log_head SET epoch = epoch + 1 RETURNING epoch"
 
 async def migrate(settings: Settings) -> list[str]:
     """Apply what is missing and return the names of the migrations applied."""
-    async with somewhere(settings) as place:
+    async with somewhere(settings, migrated=False) as place:
         return await migrations.migrate(place.database_url)
 
 
@@ -70,13 +70,32 @@ async def verify(settings: Settings, progress: Progress) -> VerifyReport:
 
 
 async def advance_epoch(settings: Settings) -> int:
-    """Begin a new epoch of the log, whose stream is filled from the log; return its number."""
-    async with somewhere(settings) as place:
+    """Begin a new epoch of the log, whose stream is filled from the log; return its number.
+
+    Raises `ConfigError` when the bus has nothing that the log has not.
+    """
+    async with somewhere(settings) as place, parts(settings, place, "epoch") as made:
+        async with asyncio.timeout(10):
+            await made.connection.wait_up()
+        if await _agree(made):
+            raise ConfigError("the bus has nothing that the log has not: no new epoch is needed")
         connection = await asyncpg.connect(place.database_url)
         try:
             return int(await connection.fetchval(_ADVANCE))
         finally:
             await connection.close()
+
+
+async def _agree(made: Parts) -> bool:
+    """Tell whether the stream's end is in the log, as it is there."""
+    head = await made.store.head()
+    stream = NatsEventStream(made.connection)
+    last = await stream.position(head)
+    if last == 0 or last > head.position:
+        return last == 0
+    published = await stream.stored(head.epoch, after=last - 1, limit=1)
+    recorded = await made.store.read_all(after=last - 1, limit=1)
+    return [each.event_id for each in published] == [each.event_id for each in recorded]
 
 
 async def doctor(settings: Settings) -> list[Check]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 import asyncpg
+import msgspec
 import pytest
 
 from events import commands as do
+from events import subjects
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.config import Settings
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.wiring.parts import tokens
 from tests.support.daemon import Roles
-from tests.support.load import asking, file_task, marks_of
+from tests.support.load import PAUSE_SEC, all_over, asking, file_task, insist, marks_of
 from tests.support.servers import TestServers
 from tests.support.waiting import until
 
@@ -39,37 +44,32 @@ async def roles(
 
 
 @pytest.fixture
-async def owner(roles: Roles, nats_url: str) -> AsyncIterator[Asker]:
+def token(roles: Roles) -> str:
+    """Return an administrator's token."""
+    return tokens(Settings(data=roles.data), SystemClock()).mint("1", ["admin"], 3600)
+
+
+@pytest.fixture
+async def owner(token: str, nats_url: str) -> AsyncIterator[Asker]:
     """Ask as an administrator; the commands role made project 1 before it said ready."""
-    token = tokens(Settings(data=roles.data), SystemClock()).mint("1", ["admin"], 3600)
     async with asking(nats_url, token) as asker:
         yield asker
 
 
-async def all_over(database_url: str, tasks: list[do.Accepted]) -> None:
-    """Return once every task is in a terminal state, by the log."""
+async def types_of(database_url: str, stream: str) -> Counter[str]:
+    """Return how often each type of event is in a stream."""
     connection = await asyncpg.connect(database_url)
-    streams = [task.stream for task in tasks]
     try:
-        async with asyncio.timeout(120):
-            while len(await connection.fetch(_OVER, streams)) < len(streams):  # noqa: ASYNC110 - others work
-                await asyncio.sleep(0.1)
+        rows = await connection.fetch("SELECT type FROM events WHERE stream = $1", stream)
     finally:
         await connection.close()
+    return Counter(row["type"] for row in rows)
 
 
-_OVER = """
-SELECT stream FROM (SELECT DISTINCT ON (stream) stream, type FROM events
-                    WHERE stream = ANY ($1) ORDER BY stream, version DESC) last
-WHERE type IN ('task.completed', 'task.failed', 'task.cancelled')
-"""
-
-
-async def check(roles: Roles, database_url: str, tasks: list[do.Accepted], marks: Path) -> None:
+async def check(roles: Roles, database_url: str, streams: Sequence[str], marks: Path) -> None:
     """Every answered task was stored once and ran each attempt once; `pandar verify` is clean."""
-    assert len({task.stream for task in tasks}) == len(tasks)
-    twice = {mark: n for mark, n in marks_of(marks).items() if n > 1}
-    assert not twice, f"ran more than once: {twice}"
+    assert len(set(streams)) == len(streams)
+    check_marks(marks)
     connection = await asyncpg.connect(database_url)
     try:
         created = await connection.fetchval(
@@ -80,10 +80,22 @@ async def check(roles: Roles, database_url: str, tasks: list[do.Accepted], marks
         )
     finally:
         await connection.close()
-    assert created == len(tasks)
-    assert completed == len(tasks)
+    assert created == len(streams)
+    assert completed == len(streams)
     code, printed = await roles.run("verify", "--json")
     assert code == 0, printed
+
+
+def check_marks(marks: Path) -> None:
+    """No attempt ran twice."""
+    twice = {mark: n for mark, n in marks_of(marks).items() if n > 1}
+    assert not twice, f"ran more than once: {twice}"
+
+
+async def settled(roles: Roles, database_url: str, streams: Sequence[str], marks: Path) -> None:
+    """Wait until every task is over, then check them."""
+    await all_over(database_url, streams)
+    await check(roles, database_url, streams, marks)
 
 
 async def file_all(owner: Asker, marks: Path, command: str = "sleep 0.05") -> list[do.Accepted]:
@@ -108,8 +120,7 @@ async def test_killed_role_heals(
     await roles.kill(victim)
     await roles.start(victim)
     tasks = await filing
-    await all_over(database_url, tasks)
-    await check(roles, database_url, tasks, marks)
+    await settled(roles, database_url, [task.stream for task in tasks], marks)
 
 
 @pytest.mark.parametrize("victim", ["nats", "postgres"])
@@ -127,5 +138,113 @@ async def test_killed_server_heals(
         await servers.kill_postgres()
         await servers.start_postgres()
     tasks = await filing
-    await all_over(database_url, tasks)
-    await check(roles, database_url, tasks, marks)
+    await settled(roles, database_url, [task.stream for task in tasks], marks)
+
+
+# --- the api, under a load of HTTP requests ---
+
+
+async def post(session: aiohttp.ClientSession, n: int, marks: Path) -> int:
+    """File a task by HTTP, again and again under one key until answered; return its id."""
+    body = {
+        "name": f"load {n}",
+        "command": f"echo {n}/$PANDAR_ATTEMPT >> {marks}",
+        "project_id": 1,
+        "metadata": RETRY,
+    }
+    while True:
+        try:
+            async with session.post(
+                "/api/v1/tasks", json=body, headers={"Idempotency-Key": f"post-{n}"}
+            ) as reply:
+                assert reply.status in {201, 503}, await reply.text()
+                if reply.status == 201:
+                    return int((await reply.json())["id"])
+        except aiohttp.ClientConnectionError:
+            await asyncio.sleep(PAUSE_SEC)  # what a careful client does between tries
+
+
+async def post_all(session: aiohttp.ClientSession, marks: Path) -> list[int]:
+    """File the load by HTTP, eight at a time."""
+    gate = asyncio.Semaphore(8)
+
+    async def one(n: int) -> int:
+        async with gate:
+            return await post(session, n, marks)
+
+    return await asyncio.gather(*(one(n) for n in range(TASKS)))
+
+
+async def test_killed_api_loses_no_request(
+    roles: Roles, token: str, database_url: str, tmp_path: Path
+) -> None:
+    """What was asked under an Idempotency-Key is there once, and a repeat names the same task."""
+    await roles.start("api")
+    marks = tmp_path / "marks"
+    headers = {"Authorization": f"Bearer {token}"}
+    base_url = f"http://127.0.0.1:{roles.http_port}"
+    async with aiohttp.ClientSession(base_url, headers=headers) as session:
+        posting = asyncio.create_task(post_all(session, marks))
+        await until(lambda: len(marks_of(marks)) >= TASKS // 8)
+        await roles.kill("api")
+        assert not posting.done(), "all was filed before the api was killed"
+        await roles.start("api")
+        tasks = await posting
+        assert await post_all(session, marks) == tasks
+    await settled(roles, database_url, [f"task-{task}" for task in tasks], marks)
+
+
+# --- those who turn time into commands ---
+
+
+async def schedule(owner: Asker, n: int, at: datetime, marks: Path) -> do.Accepted:
+    """File a task that is to start at a time."""
+    create = do.CreateTask(
+        name=f"later {n}",
+        command=f"echo {n}/$PANDAR_ATTEMPT >> {marks}",
+        project_id=1,
+        metadata=RETRY,
+        scheduled_at=at,
+    )
+    body = msgspec.json.encode(create)
+    return await insist(owner, subjects.command("task.create", 1), body, f"later-{n}")
+
+
+async def test_killed_scheduler_starts_all_that_is_due_once(
+    roles: Roles, owner: Asker, database_url: str, tmp_path: Path
+) -> None:
+    """Killed when the first of many is due, it is replaced, and each is started exactly once."""
+    marks = tmp_path / "marks"
+    first = datetime.now(UTC) + timedelta(seconds=1)
+    times = [first + timedelta(seconds=n / 10) for n in range(TASKS // 2)]
+    filing = (schedule(owner, n, at, marks) for n, at in enumerate(times))
+    streams = [task.stream for task in await asyncio.gather(*filing)]
+    await until(lambda: marks_of(marks))
+    await roles.kill("scheduler")
+    assert len(marks_of(marks)) < len(streams), "all was started before the scheduler was killed"
+    await roles.start("scheduler")
+    await settled(roles, database_url, streams, marks)
+    for stream in streams:
+        types = await types_of(database_url, stream)
+        assert (types["task.start_requested"], types["task.started"]) == (1, 1)
+
+
+async def test_killed_reaper_still_finds_the_lost(
+    roles: Roles, owner: Asker, database_url: str, tmp_path: Path
+) -> None:
+    """Leases that ran out while there was no reaper are found by the next one, each once."""
+    marks = tmp_path / "marks"
+    lost = {"on_lost": "fail"}
+    filing = (file_task(owner, n, marks, lost, "sleep 600") for n in range(4))
+    streams = [task.stream for task in await asyncio.gather(*filing)]
+    await until(lambda: len(marks_of(marks)) == len(streams))
+    await roles.kill("reaper")
+    await roles.kill("runner")
+    await roles.start("reaper", "runner")
+    await all_over(database_url, streams)
+    for stream in streams:
+        types = await types_of(database_url, stream)
+        assert (types["task.execution_lost"], types["task.failed"]) == (1, 1)
+    check_marks(marks)
+    code, printed = await roles.run("verify", "--json")
+    assert code == 0, printed

@@ -370,15 +370,16 @@ async def test_draining(bus: NatsConnection, daemon: DaemonScript, tmp_path: Pat
 # --- going down, and coming back -------------------------------------------------------------
 
 
-async def test_going_down_kills_and_reports_nothing(
+async def test_going_down_kills_and_says_so(
     bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
 ) -> None:
-    """Once stopped, no process is left, and the lease is left to expire."""
+    """Once stopped, no process is left, and the execution is reported as lost."""
     daemon.offer(f"{LEFTOVERS} sleep 600")
     async with running(runner_on(bus, tmp_path)):
         await until(lambda: len(running_in(workspace(tmp_path))) >= LEFT)
     assert running_in(workspace(tmp_path)) == []
-    assert daemon.requests("finish") == []
+    (report,) = daemon.requests("finish")
+    assert b'"outcome":"lost"' in report.body
 
 
 async def test_a_successor_has_another_name(

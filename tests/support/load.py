@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import asyncpg
 import msgspec
 
 from events import commands as do
@@ -20,6 +21,13 @@ from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.services.asking import Asker
 
 PAUSE_SEC = 0.05
+PATIENCE_SEC = 120.0
+
+_OVER = """
+SELECT stream FROM (SELECT DISTINCT ON (stream) stream, type FROM events
+                    WHERE stream = ANY ($1) ORDER BY stream, version DESC) last
+WHERE type IN ('task.completed', 'task.failed', 'task.cancelled')
+"""
 
 
 @asynccontextmanager
@@ -61,3 +69,14 @@ async def file_task(
 def marks_of(path: Path) -> Counter[str]:
     """Return how often each attempt of each task ran."""
     return Counter(path.read_text().split()) if path.exists() else Counter()
+
+
+async def all_over(database_url: str, streams: Sequence[str]) -> None:
+    """Return once every task is in a terminal state, by the log."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        async with asyncio.timeout(PATIENCE_SEC):
+            while len(await connection.fetch(_OVER, streams)) < len(streams):  # noqa: ASYNC110 - others work
+                await asyncio.sleep(PAUSE_SEC)
+    finally:
+        await connection.close()

@@ -221,6 +221,8 @@ def finish(
         return _finish(by, outcome, exit_code=0, output_tail="done\n", duration_sec=1.5)
     if outcome is do.Outcome.CANCELLED:
         return _finish(by, outcome)
+    if outcome is do.Outcome.LOST:
+        return _finish(by, outcome, error="its runner was stopped")
     return _finish(
         by,
         outcome,

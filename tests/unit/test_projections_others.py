@@ -70,9 +70,9 @@ def test_each_attempt_is_an_execution() -> None:
 def test_a_lost_execution_stays_lost() -> None:
     """That its task fails for it does not change how the execution ended."""
     failed = did.TaskFailed(
-        execution_id=execution(),
-        error="its runner was lost",
-        kind=did.FailureKind.LOST_RUNNER,
+        execution_id=None,
+        error="somebody denied it",
+        kind=did.FailureKind.DENIED,
         from_status=Status.RUNNING,
     )
     (row,) = rows(EXECUTIONS, "executions", created(), started(), LOST, failed)

@@ -223,18 +223,24 @@ def test_the_first_reason_is_reported() -> None:
     assert report_of(*asked, KILLED, timeout_sec=10).kind is FailureKind.TIMEOUT
 
 
-@pytest.mark.parametrize(
-    ("signal", "kill"),
-    [
-        (LeaseLost(at=2.0), Kill(Reason.LOST, at_once=True)),
-        (Abandoned(at=2.0), Kill(Reason.ABANDONED)),
-    ],
-)
-def test_silent_ends(signal: AnySignal, kill: Kill) -> None:
-    """Who lost the lease kills at once, who goes down kills; neither reports anything."""
-    assert effects_of(HELD, STARTED, signal) == [kill]
-    assert effects_of(HELD, STARTED, signal, ENDED_WELL) == [Discard(kill.reason)]
-    assert effects_of(signal) == [Discard(kill.reason)]
+def test_who_lost_the_lease_is_silent() -> None:
+    """A lost lease kills at once, and nothing is reported."""
+    lost = LeaseLost(at=2.0)
+    assert effects_of(HELD, STARTED, lost) == [Kill(Reason.LOST, at_once=True)]
+    assert effects_of(HELD, STARTED, lost, ENDED_WELL) == [Discard(Reason.LOST)]
+    assert effects_of(lost) == [Discard(Reason.LOST)]
+
+
+def test_who_goes_down_says_so() -> None:
+    """A runner that is stopped kills what runs and reports it as lost, with its reason."""
+    assert effects_of(HELD, STARTED, Abandoned(at=2.0)) == [Kill(Reason.ABANDONED)]
+    report = report_of(HELD, STARTED, Abandoned(at=2.0), KILLED)
+    assert (report.outcome, report.error) == (Outcome.LOST, "its runner was stopped")
+
+
+def test_who_goes_down_before_it_began_is_silent() -> None:
+    """A lease under which nothing was started is left to expire, which costs no attempt."""
+    assert effects_of(Abandoned(at=2.0)) == [Discard(Reason.ABANDONED)]
 
 
 def test_a_lost_lease_outranks_a_cancel() -> None:

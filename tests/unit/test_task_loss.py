@@ -10,6 +10,8 @@ from events import commands as do
 from events import task as did
 from events.task import FailureKind, Status
 from pandar_daemon.domain.task_rules import Stale
+from pandar_daemon.ports import LeaseOp
+from pandar_daemon.services.claims import claims
 from tests.support import stories as s
 from tests.support.given import NOW, TASK_ID, given
 
@@ -68,7 +70,6 @@ def test_a_lost_cancelled_run_is_cancelled() -> None:
             did.TaskCancelled(
                 from_status=Status.RUNNING,
                 reason="its runner was lost",
-                execution_id=s.execution(1),
             ),
         ]
     )
@@ -129,5 +130,28 @@ def test_a_lost_runner_comes_too_late() -> None:
 
 def _failed_without_process(error: str, kind: FailureKind) -> did.TaskFailed:
     return did.TaskFailed(
-        execution_id=s.execution(1), error=error, kind=kind, from_status=Status.RUNNING
+        execution_id=None, error=error, kind=kind, from_status=Status.RUNNING
     )
+
+
+def test_a_runner_going_down_gives_up_as_if_lost() -> None:
+    """What a stopped runner reports as lost goes on as ``on_lost`` says, at once."""
+    report = s.finish(do.Outcome.LOST)
+    _, (lost, again) = given(s.running(max_retries=1)).after(report)
+    assert isinstance(lost, did.ExecutionLost)
+    assert (lost.given_up, lost.begun, lost.reason) == (True, True, "its runner was stopped")
+    assert isinstance(again, did.TaskRetried)
+    assert again.counted
+    _, (lost, requested) = given(s.running()).after(report)
+    assert isinstance(requested, did.ConfirmationRequested)
+    assert requested.gate == "lost_runner"
+
+
+def test_giving_up_releases_the_lease() -> None:
+    """A lease that is given up is released whether it expired or not; a lost one must have."""
+    for asked, op in ((s.finish(do.Outcome.LOST), LeaseOp.RELEASE), (s.lose(), LeaseOp.EXPIRE)):
+        before = given(s.running()).task
+        _, happened = given(s.running()).after(asked)
+        change = claims(before, happened, ttl_sec=8.0).lease
+        assert change is not None
+        assert change.op is op
