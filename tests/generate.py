@@ -1,8 +1,9 @@
 """Writes what is made from the code: ``python -m tests.generate [--check]``.
 
-JSON Schemas of events and commands, the pages of the reference, golden files of new events, and
-``migrations/schema.sql``. With ``--check`` it writes nothing and exits 1, naming each file that
-differs. Golden files are only ever added: what was shipped stays as it was shipped.
+JSON Schemas of events and commands, the OpenAPI and AsyncAPI descriptions, the pages of the
+reference, golden files of new events, and ``migrations/schema.sql``. With ``--check`` it writes
+nothing and exits 1, naming each file that differs. Golden files are only ever added: what was
+shipped stays as it was shipped.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from events import codec
 from events.codec import EVENTS
 from events.commands import ACTIONS, RUNNER_ACTIONS, SCHEDULE_ACTIONS, Command
 from pandar_daemon.adapters.embedded.errors import CannotStart
+from pandar_daemon.adapters.http import openapi
+from pandar_daemon.adapters.http.app import SERVED
+from pandar_daemon.adapters.nats import asyncapi
 from pandar_daemon.adapters.postgres.schema import dump_schema
 from pandar_daemon.cli.reference import cli_reference
 from tests.support.pages import commands_page, events_page, states_page
@@ -42,7 +46,7 @@ COMMANDS: Mapping[str, type[Command]] = {
 
 def from_code() -> Files:
     """Return every file that needs no server, with what it has to hold."""
-    return {**_schemas(), **_pages(), **_goldens()}
+    return {**_schemas(), **_descriptions(), **_pages(), **_goldens()}
 
 
 def _schemas() -> Files:
@@ -64,6 +68,13 @@ def _versioned(name: str) -> str:
 
 def _json(value: object) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def _descriptions() -> Files:
+    return {
+        REFERENCE / "openapi.json": _json(openapi.document(SERVED)),
+        REFERENCE / "asyncapi.json": _json(asyncapi.document()),
+    }
 
 
 def _pages() -> Files:

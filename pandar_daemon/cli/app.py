@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "project": ("projects:project", "Make projects and look at them."),
     "events": ("events:events", "Watch what happens."),
     "token": ("token:token", "Make a token for the API."),
+    "url": ("url:url", "Print where a server of the Pandar running here is."),
     "doctor": ("checks:doctor", "Say what is amiss on this machine, and what to do."),
     "verify": ("checks:verify", "Prove that log, bus and read models agree."),
     "migrate": ("upkeep:migrate", "Bring the database to this release."),

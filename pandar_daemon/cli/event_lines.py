@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Final
@@ -18,9 +18,10 @@ from pandar_daemon.cli.api_client import Api
 from pandar_daemon.cli.happenings import STYLES, actor, in_words, sentence_of
 from pandar_daemon.cli.harmless import one_line
 from pandar_daemon.cli.look import Look, paint
-from pandar_daemon.cli.output import out_look, say
+from pandar_daemon.cli.output import CliError, Exit, Refused, out_look, say
 from pandar_daemon.cli.resume import messages
 from pandar_daemon.cli.rows import ForeignAnswer
+from pandar_daemon.cli.sse import Message
 from pandar_daemon.cli.times import clock
 
 _WIDE: Final = 100
@@ -28,16 +29,36 @@ _WIDE: Final = 100
 
 
 async def print_events(
-    api: Api, params: Mapping[str, str], *, after: str, task_id: int | None, json: bool
+    api: Api, params: Mapping[str, str], *, first: int | None, task_id: int | None, json: bool
 ) -> None:
-    """Print every event after a position; ends only when interrupted or refused."""
+    """Print every event from a position on; ends only when interrupted or refused."""
     look, now = out_look(), SystemClock().now
     wanted = None if task_id is None else task_stream(task_id)
-    async with aclosing(messages(api, "/events", params, after=after)) as stream:
+    async with aclosing(_from(api, params, first)) as stream:
         async for message in stream:
             recorded = recorded_of(message.data)
             if wanted in (None, recorded.stream):
                 say(f"{message.data}\n" if json else event_line(recorded, now(), look))
+
+
+async def _from(
+    api: Api, params: Mapping[str, str], first: int | None
+) -> AsyncGenerator[Message, None]:
+    """Iterate over messages; a refusal of where to begin names what the user said."""
+    began = False
+    try:
+        after = "" if first is None else str(first - 1)
+        async with aclosing(messages(api, "/events", params, after=after)) as stream:
+            async for message in stream:
+                began = True
+                yield message
+    except Refused as refusal:
+        named = any(error.field == "Last-Event-ID" for error in refusal.problem.errors)
+        if began or first is None or not named:
+            raise
+        sentence = f"--from {first} is beyond the end of the log"
+        hint = "without --from it begins with what happens next"
+        raise CliError(sentence, hint, code=Exit.REFUSED) from refusal
 
 
 def recorded_of(data: str) -> Recorded:

@@ -46,9 +46,8 @@ def tail(
     params = {"type": ",".join(types)} if types else {}
     if project_id is not None:
         params["project_id"] = str(project_id)
-    after = "" if first is None else str(first - 1)
 
     async def watch(api: Api) -> None:
-        await print_events(api, params, after=after, task_id=task_id, json=as_json)
+        await print_events(api, params, first=first, task_id=task_id, json=as_json)
 
     talk(ctx, watch)

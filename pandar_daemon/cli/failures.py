@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 from pandar_daemon.cli.output import CliError, Exit, Refused, err_look, error_text
 from pandar_daemon.cli.rows import ForeignAnswer
@@ -18,14 +19,25 @@ def told(error: Exception) -> int:
 
 
 def as_failure(error: BaseException) -> CliError:
-    """Return an error as what the user is told; of a group its first leaf.
+    """Return an error as what the user is told; of a group its first leaf that speaks for itself.
 
-    Errors of ours speak for themselves. Others are errors of the program: they are named, with
-    how to see where they came from.
+    Errors of ours do. Others are errors of the program: they are named, with how to see where
+    they came from.
     """
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, CliError) else _named(error)
+    told = [leaf if isinstance(leaf, CliError) else _named(leaf) for leaf in _leaves(error)]
+    return next((each for each in told if not isinstance(each, _Unforeseen)), told[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+class _Unforeseen(CliError):
+    """An error of the program itself."""
 
 
 def _named(error: BaseException) -> CliError:
@@ -42,7 +54,7 @@ def _named(error: BaseException) -> CliError:
         case _ if type(error).__module__.startswith("pandar_daemon."):
             return CliError(str(error))
         case _:
-            return CliError(
+            return _Unforeseen(
                 f"error in Pandar itself: {type(error).__name__}: {error}",
                 "PANDAR_DEBUG=1 shows where; please report it",
             )

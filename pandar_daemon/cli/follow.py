@@ -8,68 +8,19 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
-from msgspec import Struct
-
 from events.envelope import Recorded
 from events.task import TERMINAL, Json, Status
 from pandar_daemon.cli.api_client import Api
 from pandar_daemon.cli.following import Following, Output
-from pandar_daemon.cli.harmless import OutputFilter
-from pandar_daemon.cli.output import OF_STATUS, Exit, err_look, note, out_look, say, say_json
+from pandar_daemon.cli.output import OF_STATUS, Exit, err_look, say_json
+from pandar_daemon.cli.printer import How, Printer
 from pandar_daemon.cli.resume import messages
 from pandar_daemon.cli.rows import TaskRow, read
 from pandar_daemon.cli.sse import Message
 from pandar_daemon.cli.status_line import status_line
+from pandar_daemon.cli.waits import SILENT_SEC, Waits
 
 _PIECE: Final = 1024 * 1024
-
-
-class How(Struct, frozen=True, kw_only=True):
-    """How output is to be printed."""
-
-    tail: int | None = None
-    attempt: int | None = None
-    raw: bool = False
-    json: bool = False
-
-
-class Printer:
-    """Prints output to stdout: harmless text, every byte, or JSON lines."""
-
-    def __init__(self, how: How) -> None:
-        self._how = how
-        self._filter = OutputFilter(colour=out_look().colour)
-        self._reached = (0, 0)
-        self.midline = False
-
-    def output(self, piece: Output) -> None:
-        """Print a piece of output; says on stderr when something before it is not kept."""
-        attempt, expected = self._reached
-        if attempt == piece.attempt and piece.offset > expected:
-            note(f"{piece.offset - expected:,} bytes of output are not kept")
-        self._reached = (piece.attempt, piece.end)
-        self.midline = not piece.data.endswith(b"\n")
-        if self._how.json:
-            text = piece.data.decode("utf-8", "replace")
-            say_json({"type": "output", "attempt": piece.attempt, "offset": piece.offset,
-                      "text": text})  # fmt: skip
-        elif self._how.raw:
-            sys.stdout.buffer.write(piece.data)
-            sys.stdout.flush()
-        else:
-            say(self._filter.feed(piece.data))
-
-    def happened(self, recorded: Recorded) -> None:
-        """Print an event where a program reads, an attempt's beginning where a person does."""
-        if self._how.json:
-            say_json({"type": "event", "event": recorded})
-        elif recorded.type == "task.retried":
-            note("it is tried again")
-
-    def close(self) -> None:
-        """Print what was held back."""
-        if not (self._how.raw or self._how.json):
-            say(self._filter.close())
 
 
 async def print_output(api: Api, document: Json, how: How) -> None:
@@ -98,10 +49,16 @@ async def follow_task(api: Api, document: Json, how: How) -> Exit:
         end = piece.end
     if row.status not in OF_STATUS and attempt >= row.attempt:
         following.position = row.position
-        await _watch(api, printer, f"/tasks/{row.id}", f"{attempt}.{end}", following, how)
+        if row.status is Status.RUNNING and row.progress:
+            printer.progress(row.progress)
+        try:
+            await _watch(api, printer, f"/tasks/{row.id}", f"{attempt}.{end}", following, how)
+        finally:
+            printer.close()
         seen = {"Pandar-Min-Position": str(following.position)}
         document = await api.get(f"/tasks/{row.id}", headers=seen)
-    printer.close()
+    else:
+        printer.close()
     return _ended(document, following.ending, printer, how)
 
 
@@ -110,18 +67,19 @@ def _ended(document: Json, ending: Status | None, printer: Printer, how: How) ->
     if how.json:
         say_json({"type": "end", "status": ending or row.status, "task": document})
     else:
-        look = err_look()
-        sys.stderr.write("\n" * (printer.midline and look.width is not None))
-        sys.stderr.write(status_line(row, look))
+        printer.end_line()
+        sys.stderr.write(status_line(row, err_look()))
     return OF_STATUS.get(ending or row.status, Exit.OK)
 
 
 async def _watch(
     api: Api, printer: Printer, path: str, place: str, following: Following, how: How
 ) -> None:
-    stream = messages(api, f"{path}/stream", after=f"{following.position}.{place}")
+    after = f"{following.position}.{place}"
+    stream = messages(api, f"{path}/stream", after=after, remark=printer.remark)
+    waits = Waits(api, path, printer.remark)
     async with aclosing(stream):
-        async for message in _patient(stream, following):
+        async for message in _patient(stream, following, waits):
             match following.take(message):
                 case Output() as piece:
                     printer.output(await _exact(api, path, piece) if how.raw else piece)
@@ -130,20 +88,33 @@ async def _watch(
 
 
 async def _patient(
-    stream: AsyncGenerator[Message, None], following: Following
+    stream: AsyncGenerator[Message, None], following: Following, waits: Waits
 ) -> AsyncIterator[Message]:
     """Iterate over messages until none came for as long as is worth waiting."""
     while True:
         coming = asyncio.ensure_future(anext(stream))
         try:
-            await asyncio.wait([coming], timeout=following.patience_sec)
-            if not coming.done():
+            if not await _came(coming, following, waits):
                 return
         finally:
             if not coming.done():
                 coming.cancel()
                 await asyncio.wait([coming])
         yield coming.result()
+
+
+async def _came(coming: asyncio.Future[Message], following: Following, waits: Waits) -> bool:
+    """Return whether a message came; while it may take for ever, say why it does."""
+    patience = following.patience_sec
+    pause: float | None = SILENT_SEC
+    if patience is not None:
+        await asyncio.wait([coming], timeout=patience)
+        return coming.done()
+    while not coming.done():
+        await asyncio.wait([coming], timeout=pause)
+        if not coming.done():
+            pause = await waits.look(following.position)
+    return True
 
 
 async def _exact(api: Api, path: str, piece: Output) -> Output:

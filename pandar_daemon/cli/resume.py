@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 from pandar_daemon.cli.api_client import Api
@@ -16,11 +16,16 @@ _TRIES_MAX: Final = 60
 
 
 async def messages(
-    api: Api, path: str, params: Mapping[str, str] | None = None, *, after: str = ""
+    api: Api,
+    path: str,
+    params: Mapping[str, str] | None = None,
+    *,
+    after: str = "",
+    remark: Callable[[str], None] = note,
 ) -> AsyncGenerator[Message, None]:
     """Iterate over messages after the one with id ``after``, without a gap or a repetition.
 
-    Says on stderr when the connection was lost. Raises `Unreachable` when there never was one,
+    Remarks when the connection was lost. Raises `Unreachable` when there never was one,
     or when it does not come back for five minutes, and `Refused` as soon as the daemon does.
     """
     reader, failures = Reader(after), 0
@@ -36,7 +41,7 @@ async def messages(
             if not connected or failures > _TRIES_MAX:
                 raise
             if failures == 1:
-                note("connection lost; trying again")
+                remark("connection lost; trying again")
         await asyncio.sleep(_PATIENCE[min(failures, len(_PATIENCE) - 1)])
         reader = Reader(reader.last_id)
 

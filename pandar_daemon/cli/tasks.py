@@ -95,7 +95,8 @@ def _name_of(line: str) -> str:
 
 
 async def _file(api: Api, body: dict[str, object], *, follow: bool, json: bool) -> Exit | None:
-    from pandar_daemon.cli.follow import How, follow_task  # noqa: PLC0415
+    from pandar_daemon.cli.follow import follow_task  # noqa: PLC0415
+    from pandar_daemon.cli.printer import How  # noqa: PLC0415
     from pandar_daemon.cli.showing import say_task  # noqa: PLC0415
 
     row = await api.post("/tasks", body)
@@ -180,7 +181,8 @@ def logs(
     Colours pass, other control characters are made harmless. With -f the exit code tells how the
     task ended, and a line on stderr too.
     """
-    from pandar_daemon.cli.follow import How, follow_task, print_output  # noqa: PLC0415
+    from pandar_daemon.cli.follow import follow_task, print_output  # noqa: PLC0415
+    from pandar_daemon.cli.printer import How  # noqa: PLC0415
 
     how = How(tail=tail, attempt=attempt, raw=raw, json=as_json)
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from events.problem import FieldError
 from events.task import Json
+from pandar_daemon.domain.plain_words import plain
 from pandar_daemon.domain.refusals import Invalid, Malformed, Refusal
 
 T = TypeVar("T")
@@ -67,14 +68,16 @@ def invalid(faults: Iterable[FieldError]) -> Invalid:
 
 
 def fault_of(message: str, path: str = "") -> FieldError:
-    """Return a message of msgspec's about the value at ``path`` as a field and a rule."""
+    """Return a message of msgspec's about the value at ``path`` as a field and a rule.
+
+    The rule is in plain words, at most 200 characters.
+    """
     what, _, place = message.rpartition(" - at `") if " - at `" in message else (message, "", "")
     where = path + place.rpartition("$")[2].rstrip("`").replace("[...]", ".*")
     for prefix, rule in ((_MISSING, REQUIRED), (_UNKNOWN, UNKNOWN)):
         if what.startswith(prefix):
             return FieldError(field=_join(where, what[len(prefix) :].strip(" `")), rule=rule)
-    text = what.replace("`", "")[:200]
-    return FieldError(field=where.lstrip(".") or "body", rule=text[:1].lower() + text[1:])
+    return FieldError(field=where.lstrip(".") or "body", rule=plain(what)[:200])
 
 
 def convert(value: object, kind: object, path: str) -> tuple[object, FieldError | None]:
@@ -84,7 +87,7 @@ def convert(value: object, kind: object, path: str) -> tuple[object, FieldError 
     except msgspec.ValidationError as error:
         fault = fault_of(str(error), path)
         choices = _choices(kind)
-        if fault.rule.startswith("invalid enum value") and choices and fault.field == path:
+        if str(error).startswith("Invalid enum value") and choices and fault.field == path:
             fault = FieldError(field=path, rule=f"must be one of {choices}")
         return None, fault
 

@@ -63,8 +63,13 @@ class TaskReads(Protocol):
         """Return the attempts of a task, first to last."""
         ...
 
-    async def timeline(self, task_id: int, *, after: int, limit: int) -> list[Json]:
-        """Return what happened to a task after a position, in order."""
+    async def timeline(
+        self, task_id: int, *, after: int, limit: int, newest: bool = False
+    ) -> list[Json]:
+        """Return what happened to a task after a position, in order.
+
+        At most ``limit`` entries: the first ones, or the ``newest``.
+        """
         ...
 
 

@@ -113,29 +113,12 @@ class Relay:
     async def _open(self, epoch: int) -> int:
         """Open the stream and see whether its last events are the log's; return its sequence."""
         last = await self._stream.open(epoch)
-        after = max(0, last - LOOKED_AT)
-        wanted = await self._store.read_all(after=after, limit=LOOKED_AT) if last else []
-        wanted = [recorded for recorded in wanted if recorded.position <= last]
         before, self.diverged = self.diverged, False
-        if not await self._are_stored(epoch, wanted):
+        if not await agree(self._store, self._stream, epoch, last):
             self.diverged = True
             if not before:
                 log.error("relay.stream_differs_from_log", position=last, hint=_HINT)
         return last
-
-    async def _are_stored(self, epoch: int, wanted: list[Recorded]) -> bool:
-        while wanted:
-            after = wanted[0].position - 1
-            try:
-                found = await self._stream.stored(epoch, after=after, limit=len(wanted))
-            except ValueError:  # one of them is no event at all
-                return False
-            if not found:
-                raise Unavailable("the stream does not show its last events yet")
-            if any(map(_are_other, found, wanted)):
-                return False
-            wanted = wanted[len(found) :]
-        return True
 
     def _in_step(self, head: Head, last: int) -> bool:
         before, self.ahead_by = self.ahead_by, max(0, last - head.position)
@@ -157,6 +140,26 @@ class Relay:
         last = await self._stream.publish(batch)
         self._metrics.relayed(len(batch))
         return last
+
+
+async def agree(store: EventStore, stream: EventStream, epoch: int, last: int) -> bool:
+    """Tell whether a stream's last events, up to sequence ``last``, are the log's where it has any.
+
+    Raises `Unavailable` when the stream does not show them.
+    """
+    after = max(0, last - LOOKED_AT)
+    wanted = await store.read_all(after=after, limit=last - after) if last else []
+    while wanted:
+        try:
+            found = await stream.stored(epoch, after=after, limit=len(wanted))
+        except ValueError:  # one of them is no event at all
+            return False
+        if not found:
+            raise Unavailable("the stream does not show its last events yet")
+        if any(map(_are_other, found, wanted)):
+            return False
+        wanted, after = wanted[len(found) :], after + len(found)
+    return True
 
 
 def _are_other(found: Recorded, wanted: Recorded) -> bool:

@@ -2,7 +2,7 @@
 
 from pandar_daemon.wiring.daemon import Ready, serve, up
 from pandar_daemon.wiring.parts import mint_token
-from pandar_daemon.wiring.places import is_embedded_running
+from pandar_daemon.wiring.places import announced, is_embedded_running
 from pandar_daemon.wiring.upkeep import (
     Check,
     VerifyReport,
@@ -18,6 +18,7 @@ __all__ = [
     "Ready",
     "VerifyReport",
     "advance_epoch",
+    "announced",
     "doctor",
     "is_embedded_running",
     "migrate",

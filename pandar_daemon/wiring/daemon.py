@@ -57,7 +57,12 @@ async def up(settings: Settings, announce: Callable[[Ready], None], stop: asynci
             " it, or choose another one"
         )
     async with Servers(settings) as servers:
-        place = Place(database_url=servers.database_url, nats_url=servers.nats_url)
+        place = Place(
+            database_url=servers.database_url,
+            nats_url=servers.nats_url,
+            api_url=_url(settings),
+            nats_reader_url=servers.nats_reader_url,
+        )
         await migrate(place.database_url)
         async with _keeping(servers), _announced(settings, place):
             await _run(
@@ -145,13 +150,17 @@ async def _announced(settings: Settings, place: Place) -> AsyncIterator[None]:
         places.withdraw(settings)
 
 
+def _url(settings: Settings) -> str:
+    return f"http://{settings.host}:{settings.http_port}"
+
+
 def _ready(
     settings: Settings, place: Place, began: float, announce: Callable[[Ready], None]
 ) -> None:
     token = mint_token(settings, OWNER, ["admin"], OWNER_TOKEN_SEC)
     announce(
         Ready(
-            url=f"http://{settings.host}:{settings.http_port}",
+            url=_url(settings),
             token_file=DataDirectory(settings.data).write("token", token),
             data=settings.data,
             nats_url=place.nats_url,

@@ -19,10 +19,16 @@ RUNNING = "running.json"
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """The two servers' URLs, passwords included: never to be logged."""
+    """The two servers' URLs, passwords included: never to be logged.
+
+    ``api_url`` is known only of a `pandar up` that runs, ``nats_reader_url`` (for programs of
+    others: it may read and ask) only of an embedded NATS.
+    """
 
     database_url: str
     nats_url: str
+    api_url: str = ""
+    nats_reader_url: str = ""
 
 
 def given(settings: Settings, *, database: bool = True) -> Place:
@@ -65,13 +71,23 @@ def is_embedded_running(data: Path) -> bool:
     return False
 
 
-def _running(settings: Settings) -> Place | None:
-    if not is_embedded_running(settings.data):
+def announced(data: Path) -> Place | None:
+    """Return where the `pandar up` that runs on ``data`` said its servers are, ``None`` for none.
+
+    Raises `ConfigError` while it is still starting, and `CannotStart` as `is_embedded_running`.
+    """
+    if not is_embedded_running(data):
         return None
     try:
-        found = msgspec.json.decode((settings.data / RUNNING).read_bytes(), type=Place)
+        return msgspec.json.decode((data / RUNNING).read_bytes(), type=Place)
     except (FileNotFoundError, msgspec.MsgspecError):
-        raise ConfigError(f"Pandar on {settings.data} is still starting: try again") from None
+        raise ConfigError(f"Pandar on {data} is still starting: try again") from None
+
+
+def _running(settings: Settings) -> Place | None:
+    found = announced(settings.data)
+    if found is None:
+        return None
     return Place(
         database_url=settings.database_url or found.database_url,
         nats_url=settings.nats_url or found.nats_url,

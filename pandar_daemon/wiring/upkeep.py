@@ -18,6 +18,7 @@ from pandar_daemon.adapters.postgres.audit import PgLogAudit
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import ConfigError, Settings
 from pandar_daemon.services.projector import Projector
+from pandar_daemon.services.relay import agree
 from pandar_daemon.services.verification import Check, Progress, Verification, VerifyReport
 from pandar_daemon.wiring.parts import Parts, parts
 from pandar_daemon.wiring.places import is_embedded_running, somewhere
@@ -87,15 +88,11 @@ async def advance_epoch(settings: Settings) -> int:
 
 
 async def _agree(made: Parts) -> bool:
-    """Tell whether the stream's end is in the log, as it is there."""
+    """Tell whether the relay would go on with this stream, as its end is in the log."""
     head = await made.store.head()
     stream = NatsEventStream(made.connection)
     last = await stream.position(head)
-    if last == 0 or last > head.position:
-        return last == 0
-    published = await stream.stored(head.epoch, after=last - 1, limit=1)
-    recorded = await made.store.read_all(after=last - 1, limit=1)
-    return [each.event_id for each in published] == [each.event_id for each in recorded]
+    return last <= head.position and await agree(made.store, stream, head.epoch, last)
 
 
 async def doctor(settings: Settings) -> list[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +26,7 @@ class Pandar:
     data: Path
     port: int
     nats_url: str
+    nats_reader_url: str
     environment: dict[str, str]
 
     @property
@@ -48,7 +50,8 @@ def pandar() -> Iterator[Pandar]:
             token=(data / "token").read_text().strip(),
             data=data,
             port=port,
-            nats_url=_nats_url(data),
+            nats_url=_announced(data, "nats_url"),
+            nats_reader_url=_announced(data, "nats_reader_url"),
             environment=extra,
         )
         assert loop.run_until_complete(program.stop()) == 0, program.printed
@@ -58,10 +61,8 @@ def pandar() -> Iterator[Pandar]:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _nats_url(data: Path) -> str:
-    import json  # noqa: PLC0415
-
-    return str(json.loads((data / "running.json").read_text())["nats_url"])
+def _announced(data: Path, name: str) -> str:
+    return str(json.loads((data / "running.json").read_text())[name])
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ async def run_program(page: str, folder: Path, *arguments: str) -> str:
 
 async def test_queued_command_is_answered(pandar: Pandar, tmp_path: Path) -> None:
     """A command left on the queue with a proof, by nats-py alone, is done and answered."""
-    printed = await run_program("howto/queue-commands.md", tmp_path, pandar.nats_url, pandar.token)
+    printed = await run_program(
+        "howto/queue-commands.md", tmp_path, pandar.nats_reader_url, pandar.token
+    )
     assert printed.startswith("ok "), printed
     assert '"status":"pending"' in printed

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.load import all_over, asking, file_task, marks_of
 from tests.support.processes import ended
-from tests.support.trees import LEFT, LEFTOVERS
+from tests.support.trees import LEFT, LEFTOVERS, running_in
 from tests.support.up import Up, eventually, is_ready, row_of_ended, up
 from tests.support.waiting import until
 
@@ -41,13 +41,19 @@ async def file_all(running: Up, marks: Path) -> list[str]:
     return [task.stream for task in tasks]
 
 
+async def all_run(running: Up, streams: list[str], marks: Path) -> None:
+    """Return once every task runs, the first one with all its children."""
+    workspace = running.data.resolve() / "workspaces" / streams[0]
+    await until(lambda: len(marks_of(marks)) == len(streams))
+    await until(lambda: len(running_in(workspace)) >= LEFT)
+
+
 async def test_killed_as_a_whole(tmp_path: Path) -> None:
     """Every process ends by itself; the next start finishes every task, no attempt run twice."""
     marks = tmp_path / "marks"
     async with up(PANDAR_LEASE_TTL_SEC="2") as running:
         streams = await file_all(running, marks)
-        await until(lambda: len(marks_of(marks)) == len(streams))
-        await until(lambda: len(running.left()) >= LEFT)
+        await all_run(running, streams, marks)
         pids = running.processes()
         assert {running.server("postgres"), running.server("nats-server")} <= pids
         await running.program.kill()
@@ -74,8 +80,7 @@ async def test_stopped_while_a_task_runs(number: signal.Signals, tmp_path: Path)
     marks = tmp_path / "marks"
     async with up() as running:
         streams = await file_all(running, marks)
-        await until(lambda: len(marks_of(marks)) == len(streams))
-        await until(lambda: len(running.left()) >= LEFT)
+        await all_run(running, streams, marks)
         pids = running.processes()
         assert await running.stop(number) == 0, running.program.printed
         assert running.left() == []

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pandar_daemon.adapters.embedded.data import DataDirectory
+from pandar_daemon.config import Settings
+from pandar_daemon.wiring.places import Place, announce
 from tests.support.recorded_api import (
     CONFIRMATION,
     PENDING,
@@ -103,6 +106,44 @@ async def test_show_in_json_has_all_three_parts(api: RecordedApi) -> None:
     assert "Filed" in (await pandar(api, "task", "show", "42")).out
 
 
+@pytest.mark.parametrize("status", ["running", "waiting_confirmation"])
+async def test_show_has_the_output_before_its_end(api: RecordedApi, status: str) -> None:
+    """The row has none until the attempt ends: what was written so far is asked for."""
+    api.answer("GET", "/tasks/42", {**PENDING, "status": status, "attempt": 2})
+    api.answer("GET", "/tasks/42/executions", {"items": []})
+    api.answer("GET", "/tasks/42/timeline", {"items": [], "next_after": None})
+    api.answer("GET", "/tasks/42/output", {"output": "one\n", "cut": {"start": 2, "end": 4_002}})
+    ran = await pandar(api, "task", "show", "42")
+    assert "logs 42\n  4.0 kB cut from the middle\n  one\n" in ran.out, ran.err
+    assert api.asked[-1].query == {"attempt": "2", "tail": "12"}
+
+
+async def test_show_asks_for_no_output_where_there_is_none(api: RecordedApi) -> None:
+    """A task that never ran wrote nothing; of one that ended the row has it."""
+    api.answer("GET", "/tasks/42/executions", {"items": []})
+    api.answer("GET", "/tasks/42/timeline", {"items": [], "next_after": None})
+    for more in ({}, {"attempt": 1, "status": "completed", "output": ""}):
+        api.answer("GET", "/tasks/42", {**PENDING, **more})
+        assert (await pandar(api, "task", "show", "42")).code == 0
+    assert not [asked for asked in api.asked if asked.path.endswith("/output")]
+
+
+@pytest.mark.parametrize("options", [("--status", "failed"), ("--search", "x"), ("--project", "2")])
+async def test_a_list_without_a_match_says_so(api: RecordedApi, options: tuple[str, ...]) -> None:
+    """Only who has no task at all is told how to file one."""
+    api.answer("GET", "/tasks", {"items": [], "total": 0})
+    assert (await pandar(api, "task", "list", *options)).out == "No task matches.\n"
+    assert "pandar task create" in (await pandar(api, "task", "list")).out
+
+
+async def test_a_list_says_of_how_many(api: RecordedApi) -> None:
+    """Its counts are those of the page."""
+    page = {"items": [PENDING], "next_cursor": "c", "total": 137}
+    api.answer("GET", "/tasks", page, {"items": []})
+    ran = await pandar(api, "task", "list")
+    assert ran.out.endswith("\n1 pending  (1 of 137 shown, see --limit)\n")
+
+
 async def test_confirm_names_what_it_decides(api: RecordedApi) -> None:
     """The pending confirmation is named, so that a newer one is not decided by mistake."""
     api.answer("GET", "/tasks/41", WAITING)
@@ -177,3 +218,38 @@ async def test_token_prints_the_token_alone(tmp_path: Path) -> None:
     assert ran.err == ""
     assert ran.out.count(".") == 2
     assert ran.out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "url"),
+    [
+        ("nats", "nats://secret@127.0.0.1:4222"),
+        ("api", "http://127.0.0.1:8000"),
+        ("postgres", "postgresql://u:secret@127.0.0.1:5432/pandar"),
+    ],
+)
+async def test_url_prints_where_the_running_pandar_is(
+    tmp_path: Path, server: str, url: str
+) -> None:
+    """It can stand in a command substitution, whatever the environment says of other servers."""
+    place = Place(
+        nats_url="nats://secret@127.0.0.1:4222",
+        api_url="http://127.0.0.1:8000",
+        database_url="postgresql://u:secret@127.0.0.1:5432/pandar",
+    )
+    data = tmp_path / "data"
+    async with DataDirectory(data).owned():
+        announce(Settings(data=data), place)
+        more = {"PANDAR_DATA": str(data), "PANDAR_NATS_URL": "nats://other"}
+        assert await pandar(None, "url", server, **more) == Ran(0, f"{url}\n", "")
+
+
+async def test_url_needs_a_pandar_that_runs(tmp_path: Path) -> None:
+    """What a Pandar that is gone announced is not taken for true; nothing is made."""
+    data = tmp_path / "data"
+    ran = await pandar(None, "url", "nats", PANDAR_DATA=str(data))
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.startswith(f"pandar: no Pandar runs on {data}\n")
+    assert not data.exists()
+    announce(Settings(data=data), Place(nats_url="nats://x", database_url="y"))
+    assert (await pandar(None, "url", "nats", PANDAR_DATA=str(data))).code == 5

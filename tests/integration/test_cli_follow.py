@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import pty
 import signal
 from collections.abc import AsyncIterator
 
@@ -160,3 +163,76 @@ async def test_ctrl_c_is_quiet(api: RecordedApi) -> None:
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert (process.returncode, err) == (130, b"")
+
+
+async def test_a_silent_wait_is_explained(api: RecordedApi) -> None:
+    """On stderr, in words, and with its time; stdout is the output alone."""
+    position = 10
+    retried = {
+        "position": position,
+        "type": "task.retried",
+        "data": {"not_before": "2999-01-01T00:00:00Z"},
+    }
+    waiting = {**PENDING, "status_reason": "retry_at", "attempt": 1}
+    api.answer("GET", "/tasks/42", waiting)
+    api.answer("GET", "/tasks/42/output", b"")
+    api.answer("GET", "/tasks/42/timeline", {"items": [retried], "next_after": None})
+    api.answer("GET", "/tasks/42/stream", [b": nothing yet\n\n"])
+    async with started("task", "logs", "-f", "--json", "42", env=environment(api)) as process:
+        assert process.stderr
+        line = (await process.stderr.readline()).decode()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout
+        assert await process.stdout.read() == b""
+    assert line.startswith("waits: retry in ")
+    assert api.asked[-1].query == {"after": str(position - 1), "limit": "1"}
+
+
+def stream_with_progress(*texts: str) -> list[bytes]:
+    """Return the stream of a task that starts, says how far it is, writes and completes."""
+    begun, _, end, _ = stream_to(Status.COMPLETED)
+    told = {"execution_id": CONFIRMATION, "progress": 40, "message": "half\x1b[2J"}
+    chunks = [begun, message("12", "task.progressed", recorded(12, "task.progressed", told))]
+    offset = 0
+    for text in texts:
+        written = {"attempt": 1, "offset": offset, "text": text}
+        offset += len(text.encode())
+        chunks.append(message(f"12.1.{offset}", "output", written))
+    return [*chunks, end.replace(b'"output_bytes": 8', b'"output_bytes": %d' % offset)]
+
+
+async def on_terminal(api: RecordedApi, stream: list[bytes], *, alone: bool) -> tuple[str, str]:
+    """Return what following says on a terminal, and beside it when ``alone`` stderr is one."""
+    api.answer("GET", "/tasks/42", PENDING, ENDED[Status.COMPLETED])
+    api.answer("GET", "/tasks/42/output", b"")
+    api.answer("GET", "/tasks/42/stream", stream)
+    ours, theirs = pty.openpty()
+    env = environment(api, TERM="xterm", COLUMNS="80", NO_COLOR="1")
+    stdout = asyncio.subprocess.PIPE if alone else theirs
+    arguments = ("task", "logs", "-f", "42")
+    async with started(*arguments, env=env, stdout=stdout, stderr=theirs) as process:
+        os.close(theirs)
+        out = await process.stdout.read() if process.stdout else b""
+        assert await process.wait() == 0
+    said = os.read(ours, 65_536).decode()
+    os.close(ours)
+    return said.replace("\r\n", "\n"), out.decode()
+
+
+END = "completed  task 42  Nightly audit  after 1.5 s\n"
+ERASE = "\r\x1b[K"
+
+
+async def test_progress_is_one_line_that_goes_away(api: RecordedApi) -> None:
+    """A person sees how far it is, above nothing and below nothing: it leaves no trace."""
+    said, out = await on_terminal(api, stream_with_progress("whole\n"), alone=True)
+    assert out == "whole\n"
+    assert said == f"{ERASE}40%  half{ERASE}{ERASE}40%  half{ERASE}{END}"
+
+
+async def test_progress_covers_no_output(api: RecordedApi) -> None:
+    """Where output and progress share a screen, an unfinished line stays as it is."""
+    stream = stream_with_progress("part", "\x1b]9;4;1;40\x1b\\", "ly\n", "\x1b]9;4;1;40\x1b\\")
+    said, _ = await on_terminal(api, stream, alone=False)
+    drawn = f"{ERASE}40%  half"
+    assert said == f"{drawn}{ERASE}partly\n{drawn}{ERASE}{drawn}{ERASE}{END}"

@@ -79,3 +79,22 @@ async def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     ran = await pandar(None, "migrate", PANDAR_HTTP_PORT="many", PANDAR_DATA=str(tmp_path))
     assert ran.code == 2
     assert "PANDAR_HTTP_PORT" in ran.err
+
+
+@pytest.mark.parametrize("act", [("verify",), ("rebuild", "--all"), ("epoch", "advance", "--yes")])
+async def test_upkeep_of_nothing_says_what_makes_it(tmp_path: Path, act: tuple[str, ...]) -> None:
+    """A data directory without data is a mistake in the settings, not an error of the program."""
+    data = tmp_path / "data"
+    ran = await pandar(None, *act, PANDAR_DATA=str(data))
+    sentence = f"pandar: there is no data in {data}: `pandar up` makes it\n"
+    assert ran == Ran(2, "", sentence)
+
+
+async def test_a_position_beyond_the_log_names_the_option(api: RecordedApi) -> None:
+    """The user said --from; what header that becomes is none of theirs."""
+    rule = {"field": "Last-Event-ID", "rule": "at most 7, the last position"}
+    api.answer("GET", "/events", {**INVALID, "errors": [rule]})
+    ran = await pandar(api, "events", "tail", "--from", "99999999")
+    assert (ran.code, ran.out) == (6, "")
+    assert ran.err.startswith("pandar: --from 99999999 is beyond the end of the log\n")
+    assert "Last-Event-ID" not in ran.err

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from structlog.testing import capture_logs
 
 from events import subjects
 from pandar_daemon.adapters.nats.jetstream import JetStream, Outgoing
+from pandar_daemon.config import Settings
+from pandar_daemon.wiring import advance_epoch
 from tests.integration.test_relay import Site, at
 from tests.support.log import running
 from tests.support.waiting import until
@@ -41,3 +45,19 @@ async def test_a_foreign_event_stops_the_relay(
     assert await at.last() == stopped
     alarms = [each for each in logs if each["event"] == "relay.stream_differs_from_log"]
     assert [each["log_level"] for each in alarms] == ["error"]
+
+
+async def test_a_new_epoch_leaves_the_foreign_event_behind(
+    at: Site, database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    """It is allowed though the stream's very last event is the log's, and fills a clean stream."""
+    settings = Settings(data=tmp_path, database_url=database_url, nats_url=nats_url)
+    async with running(at.relay.run()):
+        await at.fill(5)
+        await at.relayed()
+        await _forge(at)
+        await at.fill(20)
+        await until(lambda: at.relay.diverged)
+        assert await advance_epoch(settings) == 2
+        await at.relayed(2)
+    await at.assert_same(2)

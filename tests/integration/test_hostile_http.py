@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,3 +68,38 @@ async def test_a_body_that_never_ends(api: Api) -> None:
     )
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"did not come to its end" in answer
+
+
+SECRET = "eyJhbGciOiJIUzI1NiJ9"
+_LINE = "GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (f"{_LINE}Authorization: Bearer {SECRET}{'x' * 20_000}\r\n\r\n", 431, None),
+        (f"{_LINE}{SECRET}{'x' * 20_000}: 1\r\n\r\n", 431, None),
+        (_LINE + "".join(f"X-{SECRET}-{n}: 1\r\n" for n in range(200)) + "\r\n", 431, None),
+        (f"GET /api/v1/tasks?q={SECRET}{'x' * 20_000} HTTP/1.1\r\n\r\n", 414, None),
+        (f"{SECRET} nonsense\r\n\r\n", 400, "malformed"),
+        (f"{_LINE}Bad Header {SECRET}: 1\r\n\r\n", 400, "malformed"),
+        (f"GET http://[{SECRET} HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed"),
+        (f"GET / HTTP/{SECRET}\r\n\r\n", 400, "malformed"),
+        (f"{_LINE}Connection: close\r\nExpect: {SECRET}\r\n\r\n", 417, "expectation-failed"),
+        ("\x16\x03\x01 TLS\r\n\r\n", 400, "malformed"),
+    ],
+)
+async def test_what_cannot_be_read_is_not_repeated(
+    api: Api, request_: str, status: int, code: str | None
+) -> None:
+    """A problem names the limit or the fault; no header, and no name of the software, is told."""
+    head, _, body = (await _exchange(api, request_)).decode().partition("\r\n\r\n")
+    assert head.split()[1] == str(status)
+    assert "Content-Type: application/problem+json" in head
+    assert "Server: pandar\r\n" in head + "\r\n"
+    assert SECRET not in head + body
+    assert "aiohttp" not in (head + body).lower()
+    problem = json.loads(body)
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:pandar:problem:")
+    assert code is None or problem["type"].endswith(code)

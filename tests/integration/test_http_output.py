@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from events.task import Cut
 from pandar_daemon.adapters.http.deps import Limits
 from pandar_daemon.ports import Chunk
 from tests.support.api import Api, Person, running_api
@@ -68,16 +69,45 @@ async def test_what_was_cut_is_said(api: Api) -> None:
     assert (shown["output"], shown["offset"]) == ("tail\n", 100)
     assert shown["cut"] == {"start": 5, "end": 100}
     _, first = await person.call("GET", f"/tasks/{task}/output?offset=0")
-    assert (first["output"], first["next_offset"], first["cut"]) == ("head\n", 5, None)
+    assert (first["output"], first["next_offset"]) == ("head\n", 5)
+    assert first["cut"] == shown["cut"]
+    _, within = await person.call("GET", f"/tasks/{task}/output?offset=50")
+    assert (within["output"], within["offset"], within["cut"]) == ("tail\n", 100, shown["cut"])
+
+
+async def test_a_cut_far_from_what_is_shown_is_said(api: Api) -> None:
+    """Its true beginning is told however far back it is, running or over."""
+    person = api.person()
+    task = await person.task(await person.project(), auto_start=True)
+    work = await api.claim()
+    end = 5_000_000
+    cut = {"start": 300_000, "end": end - 10}
+    await api.write(
+        work,
+        *(Chunk(offset=n * 60_000, data=b"h" * 60_000) for n in range(5)),
+        Chunk(offset=end - 10, data=b"123456789\n"),
+    )
+    for over in (False, True):
+        if over:
+            await api.finish(work, output_bytes=end, cut=Cut(**cut))
+        await api.settle(person)
+        for query in ("", "?tail=1", "?offset=4000000", "?offset=300000"):
+            shown = await person.get(f"/tasks/{task}/output{query}")
+            assert (shown["cut"], shown["is_complete"]) == (cut, over)
+            assert shown["output"] == "123456789\n"
+    for query in ("?offset=0&length=1", f"?offset={end - 3}", f"?offset={end}"):
+        assert (await person.get(f"/tasks/{task}/output{query}"))["cut"] == cut
 
 
 async def test_output_by_range_tail_and_offset(api: Api) -> None:
     """Bytes come raw as 206 with their place; lines and slices as JSON or text."""
     person = api.person()
     task = await _ran(api, person, "ab€\ntwo\nthree".encode())
+    await api.settle(person)
+    await person.get(f"/tasks/{task}")
     reply, body = await person.call("GET", f"/tasks/{task}/output", headers={"Range": "bytes=6-8"})
     assert (reply.status, body) == (206, "two")
-    assert reply.headers["Content-Range"] == "bytes 6-8/*"
+    assert reply.headers["Content-Range"] == "bytes 6-8/15"
     reply, body = await person.call("GET", f"/tasks/{task}/output", headers={"Range": "bytes=10-"})
     assert (reply.status, body) == (206, "three")
     for asked in ("bytes=900-", "bytes=5-2", "lines=1-2", "bytes=0-1,4-5"):
@@ -92,6 +122,33 @@ async def test_output_by_range_tail_and_offset(api: Api) -> None:
         "GET", f"/tasks/{task}/output?tail=1", headers={"Accept": "text/plain"}
     )
     assert (text.content_type, body) == ("text/plain", "three")
+
+
+async def test_ranges_know_the_end_of_what_is_complete(api: Api) -> None:
+    """The last bytes can be had, and the whole length is told, once the attempt is over."""
+    person = api.person()
+    task = await person.task(await person.project(), auto_start=True)
+    work = await api.claim()
+    await api.write(work, Chunk(offset=0, data=b"0123456789"))
+    path = f"/tasks/{task}/output"
+    await person.refused("GET", path, 416, headers={"Range": "bytes=-5"})
+    reply, body = await person.call("GET", path, headers={"Range": "bytes=2-3"})
+    assert (body, reply.headers["Content-Range"]) == ("23", "bytes 2-3/*")
+    await api.finish(work, output_bytes=10)
+    await api.settle(person)
+    await person.get(f"/tasks/{task}")
+    for asked, expected, place in (
+        ("bytes=-5", "56789", "5-9"),
+        ("bytes=-50", "0123456789", "0-9"),
+        ("bytes=7-", "789", "7-9"),
+        ("bytes=2-3", "23", "2-3"),
+    ):
+        reply, body = await person.call("GET", path, headers={"Range": asked})
+        assert (reply.status, body) == (206, expected)
+        assert reply.headers["Content-Range"] == f"bytes {place}/10"
+    for asked in ("bytes=10-", "bytes=-0", "bytes=-"):
+        reply, _ = await person.call("GET", path, headers={"Range": asked})
+        assert (reply.status, reply.headers["Content-Range"]) == (416, "bytes */10")
 
 
 async def test_each_attempt_keeps_its_output(api: Api) -> None:

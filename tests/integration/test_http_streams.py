@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from events.commands import Outcome
 from pandar_daemon.adapters.http.deps import Limits
 from pandar_daemon.ports import Chunk
 from tests.support.api import Api, Person, running_api
+from tests.support.sse import Message
 
 HEARTBEAT_SEC = 0.2
 
@@ -51,22 +53,77 @@ async def test_a_task_is_watched_from_its_beginning(api: Api) -> None:
         assert (await stream.next()).name == "task.completed"
 
 
+async def _ran_twice(api: Api, person: Person) -> int:
+    """Return a task that failed and was retried, with three chunks of output in each attempt."""
+    metadata = {"max_retries": 1}
+    project = await person.project()
+    task = await person.task(project, auto_start=True, metadata=metadata)
+    for outcome in (Outcome.FAILED, Outcome.COMPLETED):
+        work = await api.claim()
+        for offset, data in ((0, b"one\n"), (4, b"tw\xc3"), (7, b"\xb6\n\xe2")):
+            await api.write(work, Chunk(offset=offset, data=data))
+        await api.finish(work, output_bytes=10, outcome=outcome)
+    return task
+
+
+def _texts(messages: list[Message]) -> dict[int, str]:
+    texts = dict[int, str]()
+    for message in messages:
+        if message.name == "output":
+            attempt = message.data["attempt"]
+            texts[attempt] = texts.get(attempt, "") + message.data["text"]
+    return texts
+
+
+async def test_whoever_stops_at_the_end_has_everything(api: Api) -> None:
+    """Told late, every attempt's output comes before the event that ends it, to the last byte."""
+    person = api.person()
+    task = await _ran_twice(api, person)
+    async with person.stream(f"/tasks/{task}/stream") as stream:
+        first = await stream.until("task.failed")
+        rest = await stream.until("task.completed")
+    whole = "one\ntw\N{LATIN SMALL LETTER O WITH DIAERESIS}\n\N{REPLACEMENT CHARACTER}"
+    assert _texts(first) == {1: whole}
+    assert _texts(rest) == {2: whole}
+
+
+async def test_live_too_the_end_waits_for_the_output(api: Api) -> None:
+    """Output that arrives after the event of its attempt's end is sent before it."""
+    person = api.person()
+    task = await person.task(await person.project(), auto_start=True)
+    work = await api.claim()
+    async with person.stream(f"/tasks/{task}/stream") as stream:
+        await stream.until("task.started")
+        await api.finish(work, output_bytes=5)
+        await api.write(work, Chunk(offset=0, data=b"late\n"))
+        seen = await stream.until("task.completed")
+    assert _texts(seen) == {1: "late\n"}
+
+
 async def test_a_task_stream_resumes_exactly(api: Api) -> None:
     """Whatever message a client saw last, it gets each of the others once, in order."""
     person = api.person()
-    task = await _ran(api, person)
+    task = await _ran_twice(api, person)
     async with person.stream(f"/tasks/{task}/stream") as stream:
-        whole = [await stream.next() for _ in range(5)]
-    events = [m for m in whole if m.name != "output"]
-    for seen in events:
+        whole = await stream.until("task.completed")
+    assert len({m.id for m in whole}) == len(whole)
+    for number, seen in enumerate(whole[:-1]):
+        async with person.stream(f"/tasks/{task}/stream", seen.id) as stream:
+            assert await stream.until("task.completed") == whole[number + 1 :]
+    async with person.stream(f"/tasks/{task}/stream", whole[-1].id) as stream:
+        assert (await stream.heartbeat()).id == whole[-1].id
+
+
+async def test_a_stream_without_output_resumes_exactly(api: Api) -> None:
+    """Without output the same ids lead on to the same events."""
+    person = api.person()
+    task = await _ran_twice(api, person)
+    async with person.stream(f"/tasks/{task}/stream") as stream:
+        whole = await stream.until("task.completed")
+    for number, seen in enumerate(whole[:-1]):
+        rest = [m.data for m in whole[number + 1 :] if m.name != "output"]
         async with person.stream(f"/tasks/{task}/stream?output=false", seen.id) as stream:
-            position = int(seen.id.split(".")[0])
-            rest = [m for m in events if int(m.id.split(".")[0]) > position]
-            got = [await stream.next() for _ in rest]
-            assert [m.data for m in got] == [m.data for m in rest]
-    last = next(m for m in whole if m.name == "output")
-    async with person.stream(f"/tasks/{task}/stream", f"{last.id}") as stream:
-        assert (await stream.heartbeat()).id.endswith(".1.6")
+            assert [m.data for m in await stream.until("task.completed")] == rest
 
 
 async def test_events_resume_without_gap_or_duplicate(api: Api) -> None:

@@ -182,7 +182,10 @@ def _heed_interrupts() -> None:
 
 @asynccontextmanager
 async def started(
-    *arguments: str, env: Mapping[str, str], stdout: int = asyncio.subprocess.PIPE
+    *arguments: str,
+    env: Mapping[str, str],
+    stdout: int = asyncio.subprocess.PIPE,
+    stderr: int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Give a running command, killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
@@ -193,7 +196,7 @@ async def started(
         env=env,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=stdout,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr,
         preexec_fn=_heed_interrupts,
     )
     try:

@@ -135,7 +135,7 @@ async def up(**extra: str) -> AsyncIterator[Up]:
 async def eventually(is_true: Callable[[], Awaitable[object]]) -> None:
     """Return once a question asked again and again is answered with yes."""
     async with asyncio.timeout(PATIENCE_SEC):
-        while not await is_true():
+        while not await is_true():  # noqa: ASYNC110 - another process works
             await asyncio.sleep(_LOOK_SEC)
 
 

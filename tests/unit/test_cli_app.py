@@ -8,6 +8,8 @@ import sys
 import click
 import pytest
 
+from pandar_daemon.adapters.embedded.errors import CannotStart
+from pandar_daemon.adapters.postgres.migrate import MigrationError
 from pandar_daemon.cli import app
 from pandar_daemon.cli.app import run
 from pandar_daemon.cli.failures import as_failure
@@ -30,6 +32,8 @@ from pandar_daemon.domain.refusals import VersionMismatch
         ("task", "show", "x"),
         ("task", "confirm", "1", "--deny", "--changes", "x"),
         ("rebuild",),
+        ("url",),
+        ("url", "nonsense"),
         ("rebuild", "nonsense"),
         ("epoch", "advance"),
         ("token", "--ttl", "never"),
@@ -83,6 +87,9 @@ def test_the_reference_has_every_command_and_code() -> None:
         (VersionMismatch(1, 2), Exit.REFUSED, "It changed meanwhile: expected version 1"),
         (OSError(98, "Address already in use"), Exit.FAILED, "Address already in use"),
         (KeyError("x"), Exit.FAILED, "error in Pandar itself: KeyError: 'x'"),
+        (CannotStart("no Postgres here"), Exit.FAILED, "no Postgres here"),
+        (MigrationError("0001 was edited"), Exit.FAILED, "0001 was edited"),
+        (ExceptionGroup("g", [KeyError("x"), ConfigError("odd")]), Exit.USAGE, "odd"),
         (ExceptionGroup("g", [ExceptionGroup("h", [CliError("inner")])]), Exit.FAILED, "inner"),
     ],
 )

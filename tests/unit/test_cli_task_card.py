@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 
-from events.task import Status
+from events.task import Cut, Status
 from pandar_daemon.cli.harmless import harmless
 from pandar_daemon.cli.look import PLAIN, Look
 from pandar_daemon.cli.rows import ExecutionRow, HappenedRow, TaskRow
-from pandar_daemon.cli.task_card import OUTPUT_LINES, TIMELINE_LINES, Card, task_card
+from pandar_daemon.cli.task_card import TIMELINE_LINES, Card, task_card
+from pandar_daemon.cli.task_output import OUTPUT_LINES, size
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 RUNNER = "0198c1de-0000-7000-8000-00000badcafe"
@@ -81,6 +82,45 @@ WAITING = Card(
     timeline=[*CARD.timeline, ASKED],
 )
 
+LOST = Card(
+    task=msgspec.structs.replace(
+        TASK, status=Status.WAITING_CONFIRMATION, status_reason="lost_runner", runner_id=None
+    ),
+    executions=[ExecutionRow(attempt=2, status="lost", runner_id=RUNNER)],
+    timeline=[
+        HappenedRow(
+            position=3,
+            type="task.confirmation_requested",
+            data={
+                "gate": "lost_runner",
+                "card": {
+                    "gate": "lost_runner",
+                    "task_id": 42,
+                    "attempt": 2,
+                    "execution_id": "0198c1de-0000-7000-8000-000000000001",
+                    "runner_id": RUNNER,
+                    "command": "codex audit \x1b[8m--fix",
+                    "progress": 42,
+                    "question": "The runner vanished; parts of it may have been done.",
+                    "approve": "run it again from the start",
+                    "deny": "leave it and mark the task as failed",
+                },
+                "expires_at": "2026-02-01T11:00:00Z",
+            },
+        )
+    ],
+)
+LOST_QUESTION = """\
+needs you: runner lost
+  The runner vanished; parts of it may have been done.
+  command: codex audit --fix
+  attempt: 2
+  counts as denied in 23 h
+
+  pandar task confirm 42  approves: run it again from the start
+  pandar task confirm 42 --deny --reason "…"  refuses: leave it and mark the task as failed
+"""
+
 PLAIN_100 = """\
 running  Nightly audit  task 42
 audit + open PRs
@@ -113,7 +153,7 @@ def test_plain_at_100_columns() -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 @pytest.mark.parametrize("colour", [False, True])
-@pytest.mark.parametrize("card", [CARD, WAITING])
+@pytest.mark.parametrize("card", [CARD, WAITING, LOST])
 def test_no_line_is_wider_than_the_terminal(card: Card, width: int, colour: bool) -> None:
     """Long lines fold, tables give way."""
     text = harmless(task_card(card, NOW, Look(width=width, colour=colour)))
@@ -128,6 +168,22 @@ def test_what_it_asks_comes_first_with_how_to_answer() -> None:
     assert "counts as denied in 23 h" in text
     for how in ("pandar task confirm 42  ", "--deny", "--changes"):
         assert how in text
+
+
+def test_a_lost_runner_is_a_question_of_its_own() -> None:
+    """What may have been done, and what either answer leads to; nothing nobody can answer."""
+    text = task_card(LOST, NOW, PLAIN)
+    assert LOST_QUESTION in text
+    assert "--changes" not in text
+
+
+def test_nobody_can_change_what_is_gone() -> None:
+    """The runner may be lost while a gate's question waits: then there are two answers."""
+    gone = [ExecutionRow(attempt=2, status="lost")]
+    text = task_card(msgspec.structs.replace(WAITING, executions=gone), NOW, PLAIN)
+    assert "title: Push 3 commits" in text
+    assert "--deny" in text
+    assert "--changes" not in text
 
 
 def test_a_card_of_the_past_asks_nothing() -> None:
@@ -172,3 +228,33 @@ def test_a_failure_is_told() -> None:
         id=1, name="x", status=Status.FAILED, command="false", error="exit code 1", exit_code=1
     )
     assert "error      exit code 1" in task_card(Card(task=failed), NOW, PLAIN)
+
+
+@pytest.mark.parametrize("of_attempt", [True, False])
+def test_what_is_not_kept_of_the_output_is_told(of_attempt: bool) -> None:
+    """Nobody takes the ends of an output for the whole, while the attempt goes on or after."""
+    cut = Cut(start=1_000, end=1_901_000)
+    ended = ExecutionRow(attempt=2, status="completed", cut=cut)
+    card = (
+        msgspec.structs.replace(CARD, executions=[ended])
+        if of_attempt
+        else msgspec.structs.replace(CARD, cut=cut)
+    )
+    assert "logs 42\n  1.9 MB cut from the middle\n  ok cloned\n" in task_card(card, NOW, PLAIN)
+    assert "cut" not in task_card(CARD, NOW, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(812, "812 B"), (1_000, "1.0 kB"), (1_949_999, "1.9 MB"), (10**12, "1000.0 GB")],
+)
+def test_bytes_have_one_unit(count: int, text: str) -> None:
+    """As people say it."""
+    assert size(count) == text
+
+
+def test_much_metadata_has_a_line_for_each() -> None:
+    """Three or more entries in a line are not seen."""
+    task = msgspec.structs.replace(TASK, metadata={"a": 1, "b": "x y", "c": [2], "agent": "codex"})
+    text = task_card(msgspec.structs.replace(CARD, task=task), NOW, Look(width=80))
+    assert "metadata   a=1\n           b=x y\n           c=[2]\n" in text

@@ -144,7 +144,7 @@ def test_all_bad_options_are_told_at_once() -> None:
     assert faults(lambda: options(bad, AGENTS)) == {
         "metadata.agent": "must be one of claude, codex, gemini",
         "metadata.approval_policy": "must be one of auto, manual, auto_with_gates",
-        "metadata.timeout_sec": "expected int >= 1",
+        "metadata.timeout_sec": "expected a whole number, at least 1",
     }
 
 
@@ -209,7 +209,7 @@ def test_all_errors_of_a_command_are_told_at_once() -> None:
         "name": "must not be blank",
         "command": "must not run sudo",
         "description": "must not contain NUL characters",
-        "metadata.timeout_sec": "expected int >= 1",
+        "metadata.timeout_sec": "expected a whole number, at least 1",
         "metadata.agent": "must be one of claude, codex, gemini",
         "scheduled_at": "must not be more than ten years ahead",
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -18,10 +20,12 @@ from events.commands import (
     CreateTask,
     Renew,
 )
+from events.task import Priority
 from pandar_daemon.domain.options import (
     validate,
 )
-from pandar_daemon.domain.reading import decode, problem_of
+from pandar_daemon.domain.plain_words import TIME
+from pandar_daemon.domain.reading import decode, fault_of, problem_of
 from pandar_daemon.domain.refusals import Malformed, Refusal
 from tests.support.faults import faults
 
@@ -38,34 +42,66 @@ def body(**fields: object) -> bytes:
     ("given_body", "expected"),
     [
         (b"{}", {"name": "is required", "command": "is required", "project_id": "is required"}),
-        (b"[]", {"body": "expected object, got array"}),
-        (b"null", {"body": "expected object, got null"}),
+        (b"[]", {"body": "expected an object, got a list"}),
+        (b"null", {"body": "expected an object, got nothing"}),
         (body(nmae="x"), {"nmae": "is not a field of this request"}),
-        (body(name=1, project_id=0), {"name": "expected str, got int",
-                                      "project_id": "expected int >= 1"}),
-        (body(name=""), {"name": "expected str of length >= 1"}),
-        (body(name="n" * 201), {"name": "expected str of length <= 200"}),
-        (body(command="c" * 10_001), {"command": "expected str of length <= 10000"}),
+        (body(name=1, project_id=0), {"name": "expected text, got a whole number",
+                                      "project_id": "expected a whole number, at least 1"}),
+        (body(name=""), {"name": "expected text of at least 1 character"}),
+        (body(name="n" * 201), {"name": "expected text of at most 200 characters"}),
+        (body(command="c" * 10_001), {"command": "expected text of at most 10000 characters"}),
         (body(priority="soon"), {"priority": "must be one of low, medium, high, urgent"}),
-        (body(metadata=[1]), {"metadata": "expected object, got array"}),
-        (body(project_id=1.5), {"project_id": "expected int, got float"}),
-        (body(project_id=10**30), {"project_id": "expected int <= 9223372036854775807"}),
+        (body(metadata=[1]), {"metadata": "expected an object, got a list"}),
+        (body(project_id=1.5), {"project_id": "expected a whole number, got a number"}),
+        (body(project_id=10**30),
+         {"project_id": "expected a whole number, at most 9223372036854775807"}),
         (body(scheduled_at="2026-01-01T00:00:00"),
-         {"scheduled_at": "expected datetime with a timezone component"}),
-        (body(scheduled_at="tomorrow"), {"scheduled_at": "invalid RFC3339 encoded datetime"}),
+         {"scheduled_at": f"expected {TIME}"}),
+        (body(scheduled_at="tomorrow"), {"scheduled_at": f"expected {TIME}"}),
         (body(description="\0"), {"description": "must not contain NUL characters"}),
         (body(metadata={"a": ["\0"]}), {"metadata.a[0]": "must not contain NUL characters"}),
         (b'{"name":"a","name":"b","command":"c","project_id":1}',
          {"name": "occurs more than once"}),
         (b'{"name":"a","command":"c","project_id":1,"metadata":{"x":1e999}}',
-         {"metadata.*": "number out of range"}),
+         {"metadata.*": "this number is out of range"}),
         (b'{"name":"a","command":"c","project_id":1,"metadata":{"x":' + b"9" * 5_000 + b"}}",
-         {"metadata.*": "integer value out of range"}),
+         {"metadata.*": "this whole number is out of range"}),
     ],
 )  # fmt: skip
 def test_a_bodys_faults_are_named(given_body: bytes, expected: dict[str, str]) -> None:
     """Each field at fault is named with the rule it breaks, all of a body's own at once."""
     assert faults(lambda: decode(given_body, CreateTask)) == expected
+
+
+class _Kinds(msgspec.Struct):
+    flag: bool = False
+    share: float = 0.5
+    many: Annotated[list[int], msgspec.Meta(max_length=1)] = []
+    some: int | None = None
+    id: UUID = UUID(int=0)
+    size: Annotated[int, msgspec.Meta(gt=0, lt=9)] = 1
+    priority: Priority = Priority.LOW
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ({"flag": 1}, "expected true or false, got a whole number"),
+        ({"share": "x"}, "expected a number, got text"),
+        ({"many": [1, 2]}, "expected a list of at most 1 item"),
+        ({"many": None}, "expected a list, got nothing"),
+        ({"some": "x"}, "expected a whole number or nothing, got text"),
+        ({"id": "x"}, "expected a UUID"),
+        ({"size": 0}, "expected a whole number, at least 1"),
+        ({"size": 9}, "expected a whole number, at most 8"),
+        ({"priority": "soon"}, "'soon' is none of the values there are"),
+    ],
+)
+def test_rules_are_told_in_plain_words(value: object, rule: str) -> None:
+    """No name of a type of Python's reaches whoever sent a value."""
+    with pytest.raises(msgspec.ValidationError) as wrong:
+        msgspec.convert(value, _Kinds)
+    assert fault_of(str(wrong.value)).rule == rule
 
 
 def test_faults_inside_lists_are_named() -> None:

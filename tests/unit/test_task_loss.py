@@ -129,9 +129,7 @@ def test_a_lost_runner_comes_too_late() -> None:
 
 
 def _failed_without_process(error: str, kind: FailureKind) -> did.TaskFailed:
-    return did.TaskFailed(
-        execution_id=None, error=error, kind=kind, from_status=Status.RUNNING
-    )
+    return did.TaskFailed(execution_id=None, error=error, kind=kind, from_status=Status.RUNNING)
 
 
 def test_a_runner_going_down_gives_up_as_if_lost() -> None:

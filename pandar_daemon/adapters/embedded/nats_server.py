@@ -20,13 +20,40 @@ from pandar_daemon.adapters.embedded.readiness import Readiness, until_ready
 USUAL_PORT = 4222
 READY_TIMEOUT_SEC = 30.0
 
+# `reader` is for programs of others: it may ask, read and consume, but not speak as Pandar, nor
+# listen where tokens pass, nor take commands off the queue.
 # js_ack_fc_v2 off: nats-py 2.16 cannot parse its acknowledgement subjects and loses its reader.
 _CONFIGURATION = """\
 listen: "{host}:{port}"
 server_name: pandar
 logtime_utc: true
 max_payload: 1MB
-authorization {{ token: {token} }}
+authorization {{
+  users: [
+    {{ user: pandar, password: {password} }}
+    {{ user: reader, password: {reader}, permissions: {{
+      publish: {{
+        allow: [
+          "pandar.v1.cmd.>", "pandar.v1.queue.>", "$SRV.>", "$JS.API.INFO", "$JS.ACK.>",
+          "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO.*",
+          "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.>"
+        ]
+        deny: [
+          "$JS.ACK.PANDAR_COMMANDS.>", "$JS.API.STREAM.MSG.GET.PANDAR_COMMANDS",
+          "$JS.API.DIRECT.GET.PANDAR_COMMANDS", "$JS.API.DIRECT.GET.PANDAR_COMMANDS.>",
+          "$JS.API.CONSUMER.*.PANDAR_COMMANDS", "$JS.API.CONSUMER.*.PANDAR_COMMANDS.>",
+          "$JS.API.CONSUMER.*.*.PANDAR_COMMANDS.>"
+        ]
+      }}
+      subscribe: {{
+        allow: [
+          "_INBOX.>", "pandar.v1.evt.>", "pandar.v1.out.>", "pandar.v1.live.>",
+          "pandar.v1.result.*"
+        ]
+      }}
+    }} }}
+  ]
+}}
 jetstream {{
   store_dir: {store}
   max_mem: 64MB
@@ -38,7 +65,7 @@ feature_flags {{ js_ack_fc_v2: false }}
 
 
 class NatsServer:
-    """A nats-server on 127.0.0.1 with a random token and its streams under ``data``.
+    """A nats-server on 127.0.0.1 with random passwords and its streams under ``data``.
 
     ``port`` is what ``PANDAR_NATS_PORT`` asks for. ``durable=False`` is for tests: a power cut
     may then lose acknowledged messages, a killed process may not.
@@ -65,9 +92,17 @@ class NatsServer:
 
     @property
     def url(self) -> str:
-        """Return its URL, token included; valid once started."""
-        token = self._data.secret("nats.token")
-        return f"nats://{token}@{ports.LOOPBACK}:{self._port.number}"
+        """Return the daemon's own URL, which may do everything; valid once started."""
+        return self._url("pandar", "nats.password")
+
+    @property
+    def reader_url(self) -> str:
+        """Return the URL for programs of others; valid once started."""
+        return self._url("reader", "nats.reader.password")
+
+    def _url(self, user: str, secret: str) -> str:
+        password = self._data.secret(secret)
+        return f"nats://{user}:{password}@{ports.LOOPBACK}:{self._port.number}"
 
     async def start(self) -> None:
         """Start it; returns when JetStream answered. A restart keeps the port.
@@ -99,7 +134,8 @@ class NatsServer:
         return _CONFIGURATION.format(
             host=ports.LOOPBACK,
             port=port,
-            token=json.dumps(self._data.secret("nats.token")),
+            password=json.dumps(self._data.secret("nats.password")),
+            reader=json.dumps(self._data.secret("nats.reader.password")),
             store=json.dumps(str(self._data.path / "nats")),
             sync="always" if self._durable else '"10s"',
         )

@@ -72,6 +72,11 @@ class Servers:
         """Return the URL of NATS, ours or the one given."""
         return self.nats.url if self.nats else self._settings.nats_url or ""
 
+    @property
+    def nats_reader_url(self) -> str:
+        """Return the URL for programs of others, or the one given."""
+        return self.nats.reader_url if self.nats else self._settings.nats_url or ""
+
     async def __aenter__(self) -> Self:
         if self._settings.database_url and self._settings.nats_url:
             return self

@@ -20,8 +20,8 @@ from pandar_daemon.adapters.http.history import Level
 Percent = Annotated[int, Meta(ge=0, le=100)]
 
 
-class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all answers."""
+class Answer(Struct, frozen=True, kw_only=True):
+    """Base of all answers; a later release may add fields."""
 
 
 class Task(Answer, frozen=True, kw_only=True):

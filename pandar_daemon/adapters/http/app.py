@@ -19,6 +19,7 @@ from pandar_daemon.adapters.http import (
     health,
     history,
     middlewares,
+    openapi,
     output,
     projects,
     task_actions,
@@ -27,6 +28,7 @@ from pandar_daemon.adapters.http import (
 )
 from pandar_daemon.adapters.http.deps import Deps
 from pandar_daemon.adapters.http.streaming import STREAMS, Streams
+from pandar_daemon.adapters.http.unreadable import Quiet
 from pandar_daemon.adapters.http.visibility import Membership
 
 PREFIX: Final = "/api/v1"
@@ -60,6 +62,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/projects/{id}/members", projects.members),
     ("POST", "/projects/{id}/members", projects.add_member),
     ("DELETE", "/projects/{id}/members/{user}", projects.remove_member),
+    ("GET", "/openapi.json", openapi.get),
 )
 """The API, below its prefix; a slash at the end of a path makes no difference."""
 
@@ -69,6 +72,8 @@ PROBES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/metrics", health.metrics),
 )
 
+SERVED: Final = openapi.Served(PREFIX, ROUTES, PROBES)
+
 
 def build_app(needs: Deps) -> web.Application:
     """Return the application; it starts nothing by itself."""
@@ -76,6 +81,7 @@ def build_app(needs: Deps) -> web.Application:
     middlewares.install(app, needs)
     app[events.MEMBERSHIP] = Membership(needs)
     app[STREAMS] = streams = Streams()
+    app[openapi.SERVED] = SERVED
     app.on_shutdown.append(streams.close)
     for method, path, handler in ROUTES:
         for slash in ("", "/"):
@@ -102,16 +108,15 @@ async def serving(needs: Deps, host: str, port: int) -> AsyncIterator[int]:
     Leaving it refuses new connections, ends the streams, and lets requests in hand finish for
     5 s. Raises ``OSError`` when the port is taken.
     """
-    size = needs.limits.header_bytes
-    runner = web.AppRunner(
+    runner = Quiet(
         build_app(needs),
+        max_line_size=needs.limits.line_bytes,
+        max_field_size=needs.limits.header_bytes,
         access_log=None,
         handle_signals=False,
         keepalive_timeout=needs.limits.idle_sec,  # to the end of a request's headers, too
         handler_cancellation=True,  # a client that leaves ends its stream at once
         logger=_garbage,
-        max_line_size=size,
-        max_field_size=size,
         shutdown_timeout=5.0,
     )
     await runner.setup()

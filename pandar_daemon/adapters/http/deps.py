@@ -52,6 +52,7 @@ class Limits:
     """The API's limits, as its reference states them."""
 
     body_bytes: int = 1024 * 1024
+    line_bytes: int = 8 * 1024
     header_bytes: int = 16 * 1024
     body_sec: float = 30.0
     idle_sec: float = 75.0

@@ -107,7 +107,8 @@ async def start(request: web.Request) -> int:
     if seen is None:
         return head
     if seen > head:
-        raise Invalid(FieldError(field="Last-Event-ID", rule=f"at most {head}, the last position"))
+        rule = f"the log ends at position {head}: nothing after it can have been seen"
+        raise Invalid(FieldError(field="Last-Event-ID", rule=rule))
     return seen
 
 

@@ -17,12 +17,15 @@ from pandar_daemon.adapters.http.middlewares import authenticate
 from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission
 from pandar_daemon.domain.refusals import Forbidden
-from pandar_daemon.ports import Head
+from pandar_daemon.ports import Head, OutputKey
 from pandar_daemon.telemetry.metrics import CONTENT_TYPE
 
 T = TypeVar("T")
 PROBE_SEC: Final = 2.0
 """How long a part may take to answer before it counts as away."""
+
+AHEAD: Final = "the stream is ahead of the log: see `pandar epoch advance`"
+_NOBODYS: Final = OutputKey(project_id=0, task_id=0, attempt=0)
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -34,7 +37,8 @@ async def ready(request: web.Request) -> web.Response:
     """Answer 200 when requests can be served, else 503 with every reason.
 
     Two lags are told, never one: how far the read models are behind the log, and how far the bus
-    is; both in events. A lag beyond 10,000 makes it not ready.
+    is; both in events. A lag beyond 10,000 makes it not ready; so does one below 0, which is a
+    bus that has events the log has not.
     """
     needs = deps(request)
     reasons: list[str] = []
@@ -43,6 +47,7 @@ async def ready(request: web.Request) -> web.Response:
     found: Json = {"head": head and head.position, "nats_rtt_sec": rtt and round(rtt, 6)}
     if head is not None:
         found |= await _lags(needs, head, reasons)
+    await _probe("output stream", needs.outputs.size(_NOBODYS), reasons)
     found |= {"status": "unready" if reasons else "ready", "reasons": reasons}
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     return answer(found, status=status, headers={"Cache-Control": "no-store"})
@@ -50,15 +55,33 @@ async def ready(request: web.Request) -> web.Response:
 
 async def _lags(needs: Deps, head: Head, reasons: list[str]) -> Json:
     projected = await _probe("read models", needs.projects.position(), reasons)
-    published = await _probe("event stream", needs.bus_position(head), reasons)
+    if projected == 0 and head.position > 0:
+        reasons.append("the read models are being made")
+    lag_of_bus = await _probe("event stream", _bus_lag(needs, head), reasons)
     lags = {
         "projection_lag": None if projected is None else max(0, head.position - projected),
-        "bus_lag": None if published is None else max(0, head.position - published),
+        "bus_lag": lag_of_bus,
     }
     for name, lag in lags.items():
         if lag is not None and lag > needs.limits.ready_lag:
             reasons.append(f"{name} is {lag} events")
+    if lag_of_bus is not None and lag_of_bus < 0:
+        reasons.append(AHEAD)
     return lags
+
+
+async def _bus_lag(needs: Deps, head: Head) -> int:
+    """Return how far the bus is behind the log; below 0 when it is ahead of it.
+
+    The log's end is read after the bus's, and in the same epoch: what was appended and published
+    meanwhile does not make the bus look ahead.
+    """
+    while True:
+        published = await needs.bus_position(head)
+        now = await needs.store.head()
+        if now.epoch == head.epoch:
+            return now.position - published
+        head = now
 
 
 async def _probe(part: str, question: Awaitable[T], reasons: list[str]) -> T | None:

@@ -10,12 +10,14 @@ from aiohttp import web
 from msgspec import Meta
 
 from events.ids import ID_MAX
+from events.problem import FieldError
 from events.task import Json
 from pandar_daemon.adapters.http import visibility
 from pandar_daemon.adapters.http.bodies import answer
 from pandar_daemon.adapters.http.deps import Deps, deps
 from pandar_daemon.adapters.http.params import Query, query
 from pandar_daemon.adapters.http.stored_output import last_lines
+from pandar_daemon.domain.refusals import Invalid
 from pandar_daemon.ports import OutputKey
 
 LINES_MAX: Final = 10_000
@@ -56,8 +58,9 @@ class Pages(Query, frozen=True, kw_only=True):
 class After(Query, frozen=True, kw_only=True):
     """The parameters of ``GET /tasks/{id}/timeline``."""
 
-    after: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+    after: Annotated[int, Meta(ge=0, le=ID_MAX)] | None = None
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    last: Annotated[int, Meta(ge=1, le=500)] | None = None
 
 
 class Logs(Query, frozen=True, kw_only=True):
@@ -84,13 +87,20 @@ def _execution(row: Json) -> Json:
 
 
 async def timeline(request: web.Request) -> web.Response:
-    """Answer what happened after a log position; ``next_after`` goes on, ``null`` at the end."""
+    """Answer what happened after a log position; ``next_after`` goes on, ``null`` at the end.
+
+    With ``last`` the newest so many, in order.
+    """
     wanted = query(request, After)
+    if wanted.last is not None and wanted.after is not None:
+        raise Invalid(FieldError(field="last", rule="either last or after, not both"))
     row = await visibility.task(request)
+    limit = wanted.last or wanted.limit
+    newest = wanted.last is not None
     found = await deps(request).tasks.timeline(
-        int(row["id"]), after=wanted.after, limit=wanted.limit
+        int(row["id"]), after=wanted.after or 0, limit=limit, newest=newest
     )
-    following = found[-1]["position"] if len(found) == wanted.limit else None
+    following = found[-1]["position"] if len(found) == limit and not newest else None
     return answer({"items": found, "next_after": following})
 
 

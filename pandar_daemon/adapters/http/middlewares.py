@@ -27,6 +27,8 @@ from pandar_daemon.telemetry import Traceparent
 log = structlog.get_logger(__name__)
 
 API: Final = "/api/"
+OPEN: Final = frozenset({"/api/v1/openapi.json"})
+"""The description of the API is no secret: its source is public."""
 SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -43,7 +45,8 @@ async def mark(request: web.Request, answer: web.StreamResponse) -> None:
         answer.headers.setdefault(name, value)
     if request.path.startswith(API):
         answer.headers.setdefault("Cache-Control", "private, no-cache")
-    answer.headers["X-Request-ID"] = request[REQUEST_ID]
+    if REQUEST_ID in request:
+        answer.headers["X-Request-ID"] = request[REQUEST_ID]
 
 
 @web.middleware
@@ -101,8 +104,8 @@ def _host(request: web.Request) -> str:
 
 @web.middleware
 async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody without a valid token see anything of the API, not even which paths it has."""
-    if request.path.startswith(API):
+    """Let nobody without a valid token see anything of the API but its description."""
+    if request.path.startswith(API) and _route(request) not in OPEN:
         await authenticate(request)
     return await handler(request)
 
@@ -121,7 +124,8 @@ async def authenticate(request: web.Request) -> None:
 async def caught_up(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Hold a read until the read models are at ``Pandar-Min-Position``."""
     position = header_number(request, "Pandar-Min-Position")
-    if position is not None and request.method in ("GET", "HEAD"):
+    waits = request.method in ("GET", "HEAD") and _route(request) not in OPEN
+    if position is not None and waits:
         await reached(deps(request), position)
     return await handler(request)
 

@@ -19,6 +19,7 @@ from pandar_daemon.adapters.http.bodies import answer
 from pandar_daemon.adapters.http.deps import Deps, deps
 from pandar_daemon.adapters.http.output_pipe import Pipe, gap
 from pandar_daemon.adapters.http.params import Query, query
+from pandar_daemon.adapters.http.problems import response
 from pandar_daemon.adapters.http.runs import Runs
 from pandar_daemon.adapters.http.stored_output import (
     CHARACTER_MAX,
@@ -34,7 +35,7 @@ from pandar_daemon.ports import Chunk, OutputKey
 
 TAIL: Final = 100
 _BATCH: Final = 256
-_RANGE: Final = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?")
+_RANGE: Final = re.compile(r"bytes=(?=\d|-\d)(\d{1,18})?-(\d{1,18})?")
 _TEXT: Final = {"Content-Type": "text/plain; charset=utf-8", "X-Accel-Buffering": "no"}
 _LIVE: Final = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING_CONFIRMATION})
 
@@ -79,12 +80,13 @@ async def get(request: web.Request) -> web.StreamResponse:
     if wanted.follow:
         return await _follow(request, row, wanted)
     key = _key(row, wanted.attempt or max(1, int(row["attempt"])))
+    over = _over(row, key.attempt)
+    past = await _past(deps(request), key) if over else {}
     if "Range" in request.headers:
-        return await _range(request, key)
+        return await _range(request, key, await _total(deps(request), key, past))
     found = await _find(deps(request), key, wanted)
     if _wants_text(request):
         return _raw(found)
-    over = _over(row, key.attempt)
     last = wanted.offset is None or len(found.data) < wanted.length
     final = (over and last) or wanted.length < CHARACTER_MAX
     content, end = text_of(found, final=final)
@@ -95,7 +97,7 @@ async def get(request: web.Request) -> web.StreamResponse:
             "output": content,
             "offset": found.offset,
             "next_offset": end,
-            "cut": found.cut,
+            "cut": past.get("cut") or found.cut,
             "is_complete": over,
             "timestamp": text(deps(request).clock.now()),
         }
@@ -108,6 +110,24 @@ def _key(row: Json, attempt: int) -> OutputKey:
 
 def _over(row: Json, attempt: int) -> bool:
     return attempt < int(row["attempt"]) or row["status"] not in _LIVE
+
+
+async def _past(needs: Deps, key: OutputKey) -> Json:
+    """Return the row of an attempt that is over, ``{}`` while the read models have none."""
+    rows = await needs.tasks.executions(key.task_id)
+    ended = (r for r in rows if r["attempt"] == key.attempt and r["completed_at"] is not None)
+    return next(ended, {})
+
+
+async def _total(needs: Deps, key: OutputKey, past: Json) -> int | None:
+    """Return how many bytes an attempt wrote, ``None`` while nobody can tell.
+
+    Of one whose runner was lost that is as many as have come.
+    """
+    if not past:
+        return None
+    written = past["output_bytes"]
+    return await needs.outputs.size(key) if written is None else int(written)
 
 
 def _wants_text(request: web.Request) -> bool:
@@ -127,21 +147,42 @@ def _raw(found: Piece) -> web.Response:
     return web.Response(body=found.data, headers=headers)
 
 
-async def _range(request: web.Request, key: OutputKey) -> web.Response:
-    match = _RANGE.fullmatch(request.headers["Range"].replace(" ", ""))
+async def _range(request: web.Request, key: OutputKey, total: int | None) -> web.Response:
+    whole = "*" if total is None else str(total)
+    try:
+        found = await _bytes(deps(request), key, request.headers["Range"].replace(" ", ""), total)
+    except Unsatisfiable as refusal:
+        return response(refusal.problem, {"Content-Range": f"bytes */{whole}"} if total else {})
+    shown = f"bytes {found.offset}-{found.end - 1}/{whole}"
+    headers = {**_TEXT, "Content-Range": shown, "Accept-Ranges": "bytes"}
+    return web.Response(body=found.data, status=HTTPStatus.PARTIAL_CONTENT, headers=headers)
+
+
+async def _bytes(needs: Deps, key: OutputKey, asked: str, total: int | None) -> Piece:
+    """Return bytes of a range, at least one; raises `Unsatisfiable`."""
+    first, last = _bounds(asked, total)
+    found = await piece(needs.outputs, key, first, min(last - first + 1, PIECE_MAX))
+    data = found.data[: max(0, last - found.offset + 1)]
+    if not data:
+        raise Unsatisfiable(f"there is no output from byte {first} to byte {last}, yet")
+    return Piece(offset=found.offset, data=data)
+
+
+def _bounds(asked: str, total: int | None) -> tuple[int, int]:
+    """Return the first and the last byte a range asks for; raises `Unsatisfiable`.
+
+    The last bytes can be told only of an output that is complete.
+    """
+    match = _RANGE.fullmatch(asked)
     if not match:
-        raise Unsatisfiable("one range of the form bytes=<first>-[<last>] can be had")
-    first = int(match[1])
-    last = int(match[2]) if match[2] else first + PIECE_MAX - 1
+        raise Unsatisfiable("one range of the form bytes=<first>-[<last>] or bytes=-<n> can be had")
+    if match[1] is None and total is None:
+        raise Unsatisfiable("the last bytes can be had once the attempt is over")
+    first = int(match[1]) if match[1] else max(0, (total or 0) - int(match[2]))
+    last = int(match[2]) if match[1] and match[2] else first + PIECE_MAX - 1
     if last < first:
         raise Unsatisfiable("the range ends before it begins")
-    found = await piece(deps(request).outputs, key, first, min(last - first + 1, PIECE_MAX))
-    if not found.data or found.offset > last:
-        raise Unsatisfiable(f"there is no output from byte {first} on, yet")
-    data = found.data[: last - found.offset + 1]
-    shown = f"bytes {found.offset}-{found.offset + len(data) - 1}/*"
-    headers = {**_TEXT, "Content-Range": shown, "Accept-Ranges": "bytes"}
-    return web.Response(body=data, status=HTTPStatus.PARTIAL_CONTENT, headers=headers)
+    return first, last
 
 
 async def _follow(request: web.Request, row: Json, wanted: Wanted) -> web.StreamResponse:

@@ -28,6 +28,15 @@ class Pipe:
         self._emit = emit
         self._moved = asyncio.Event()
 
+    @property
+    def end(self) -> int:
+        """Return the offset after the last byte carried."""
+        return self._end
+
+    async def stored(self) -> None:
+        """Carry what is stored by now; raises `Unavailable` when the bus is away."""
+        await self._carry(self._outputs.read(self._key, start=self._end))
+
     async def run(self, ended: Coroutine[object, object, int]) -> None:
         """Return when all the attempt wrote has been carried, or what is left will never come.
 

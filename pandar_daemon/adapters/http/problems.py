@@ -60,7 +60,8 @@ def response(problem: Problem, headers: Mapping[str, str] | None = None) -> web.
     )
 
 
-def _of_http(error: web.HTTPException) -> Problem:
+def of_http(error: web.HTTPException) -> Problem:
+    """Return a refusal of the router's as a problem."""
     status = HTTPStatus(error.status)
     return Problem(
         type=f"urn:pandar:problem:{status.phrase.lower().replace(' ', '-')}",
@@ -69,7 +70,7 @@ def _of_http(error: web.HTTPException) -> Problem:
     )
 
 
-_INTERNAL = Problem(
+INTERNAL = Problem(
     type="urn:pandar:problem:internal",
     title="Internal error",
     status=HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -89,10 +90,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         return response(TooLarge(f"a body may have {limit} bytes").problem)
     except web.HTTPException as error:
         allow = error.headers.get("Allow")
-        return response(_of_http(error), {"Allow": allow} if allow else None)
+        return response(of_http(error), {"Allow": allow} if allow else None)
     except OSError:
         log.exception("http.backend_away")
         return response(Unavailable("a part Pandar needs is away; ask again").problem)
     except Exception:
         log.exception("http.failed")
-        return response(_INTERNAL)
+        return response(INTERNAL)

@@ -70,6 +70,12 @@ class Runs:
         waits = last in self._written or not last
         return max(last, 1) if self._over or not waits else last + 1
 
+    @property
+    def running(self) -> int | None:
+        """Return the attempt that has begun and not ended, if there is one."""
+        last = max(self._attempts.values(), default=0)
+        return last if last and last not in self._written and not self._over else None
+
     def started(self, attempt: int) -> bool:
         """Whether an attempt, or a later one, was started."""
         return attempt <= max(self._attempts.values(), default=0)

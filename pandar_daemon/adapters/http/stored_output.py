@@ -17,9 +17,14 @@ PIECE_MAX: Final = 1024 * 1024
 CHARACTER_MAX: Final = 4
 """Bytes of the longest character in UTF-8."""
 
+_STEP: Final = 64 * 1024
+
 
 class Piece(Struct, frozen=True, kw_only=True):
-    """The bytes ``[offset, offset + len(data))`` of an output, and what is missing before it."""
+    """The bytes ``[offset, offset + len(data))`` of an output.
+
+    ``cut`` is what is missing right before or right after it, or within the part looked at.
+    """
 
     offset: int
     data: bytes
@@ -42,18 +47,35 @@ async def piece(outputs: Outputs, key: OutputKey, start: int, length: int) -> Pi
 
     A piece ends before the next bytes that are missing.
     """
-    found, offset = bytearray(), start
-    chunks = outputs.read(key, start=start)
-    async for chunk in _from(chunks, start):
-        if found and chunk.offset != offset + len(found):
+    found, offset, cut = bytearray(), start, None
+    async for chunk in _from(outputs.read(key, start=start), start):
+        end = offset + len(found)
+        if chunk.offset != end and found:
+            cut = Cut(start=end, end=chunk.offset)
             break
-        if not found:
+        if chunk.offset != end:
+            cut = Cut(start=await _end_before(outputs, key, start), end=chunk.offset)
             offset = chunk.offset
         found += chunk.data[: length - len(found)]
         if len(found) >= length:
             break
-    cut = Cut(start=start, end=offset) if found and offset > start else None
     return Piece(offset=offset, data=bytes(found), cut=cut)
+
+
+async def _end_before(outputs: Outputs, key: OutputKey, missing: int) -> int:
+    """Return where the bytes end that are stored before one that is missing, perhaps 0.
+
+    Looks ever further back for them, so that little is read of an output with a small gap.
+    """
+    step, end, begin = _STEP, 0, missing
+    while not end and begin > 0:
+        begin = max(0, missing - step)
+        async for chunk in outputs.read(key, start=begin):
+            if chunk.offset >= missing:
+                break
+            end = chunk.offset + len(chunk.data)
+        step *= 4
+    return end
 
 
 async def _from(chunks: AsyncIterator[Chunk], start: int) -> AsyncIterator[Chunk]:
@@ -69,16 +91,16 @@ async def last_lines(outputs: Outputs, key: OutputKey, lines: int) -> Piece:
     kept, end, cut = bytearray(), start, None
     async for chunk in _from(outputs.read(key, start=start), start):
         if chunk.offset != end:
-            cut = Cut(start=end, end=chunk.offset)
+            known = end if kept else await _end_before(outputs, key, start)
+            cut = Cut(start=known, end=chunk.offset)
             kept.clear()
         kept += chunk.data
         end = chunk.offset + len(chunk.data)
         if len(kept) > 2 * PIECE_MAX:  # it is being written to
             del kept[:-PIECE_MAX]
     shown = b"".join(bytes(kept).splitlines(keepends=True)[-lines:]) if lines else b""
-    whole = len(shown) == len(kept)
     shown = shown[-PIECE_MAX:]
-    return Piece(offset=end - len(shown), data=shown, cut=cut if whole else None)
+    return Piece(offset=end - len(shown), data=shown, cut=cut)
 
 
 def text_of(found: Piece, *, final: bool) -> tuple[str, int]:

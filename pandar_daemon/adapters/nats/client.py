@@ -21,6 +21,8 @@ from pandar_daemon.domain.refusals import TooLarge, Unavailable
 log = structlog.get_logger(__name__)
 
 CONNECT_SEC = 2
+INBOX = "_INBOX_pandar"
+"""Apart from the usual ``_INBOX``, so that others on the bus need not see our answers."""
 PING_SEC = 10
 PENDING_MAX_BYTES = 64 * 2**20
 """More than this unsent, and sending fails: the bus does not keep up."""
@@ -83,6 +85,7 @@ async def open_client(servers: Sequence[str], name: str) -> GuardedClient:
                 connect_timeout=CONNECT_SEC,
                 ping_interval=PING_SEC,
                 pending_size=0,
+                inbox_prefix=INBOX,
             )
     except BaseException:
         await close_client(client)

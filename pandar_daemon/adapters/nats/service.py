@@ -66,7 +66,7 @@ class ServiceDoor:
             name=subjects.SERVICE,
             id=clock.new_id().hex,
             version=version("pandar-daemon"),
-            description="Runs coding agents; see the AsyncAPI description for its messages",
+            description="Runs coding agents; docs/reference/asyncapi.json describes its messages",
             started=instant.text(clock.now()),
             endpoints=_endpoints(),
         )

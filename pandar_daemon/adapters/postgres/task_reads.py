@@ -24,7 +24,7 @@ _EXECUTIONS: Final = (
 )
 _TIMELINE: Final = (
     f"SELECT {', '.join(name for name, _ in timeline.TABLE.columns)}"  # noqa: S608 - our own names
-    " FROM views.timeline WHERE task_id = $1 AND position > $2 ORDER BY position LIMIT $3"
+    " FROM views.timeline WHERE task_id = $1 AND position > $2 ORDER BY position"
 )
 
 
@@ -90,11 +90,14 @@ class PgTaskReads:
             rows = await self._database.fetch(_EXECUTIONS, task_id)
         return [_shown(row, "cut", "usage") for row in rows]
 
-    async def timeline(self, task_id: int, *, after: int, limit: int) -> list[Json]:
-        """Return what happened to a task after a position, in order."""
+    async def timeline(
+        self, task_id: int, *, after: int, limit: int, newest: bool = False
+    ) -> list[Json]:
+        """Return what happened to a task after a position, in order; see `TaskReads.timeline`."""
+        order = " DESC LIMIT $3" if newest else " LIMIT $3"
         with reading():
-            rows = await self._database.fetch(_TIMELINE, task_id, after, limit)
-        return [_shown(row, "data") for row in rows]
+            rows = await self._database.fetch(_TIMELINE + order, task_id, after, limit)
+        return [_shown(row, "data") for row in (reversed(rows) if newest else rows)]
 
 
 def _durations(row: asyncpg.Record | None) -> Json:

@@ -35,6 +35,7 @@ HOME_TAG = "PANDAR_RUNNER_HOME"
 READ_BYTES = 65_536
 LATE_SEC = 2.0
 """What a guardian may take, beyond the grace, to kill its tree; then it is killed itself."""
+START_SEC = 30.0
 _SWEEP_PAUSE_SEC = 0.01
 _ROOT = Path(guardian.__file__).parents[3]
 _PROGRAM = (
@@ -125,8 +126,8 @@ class TerminalProcess:
     async def kill(self) -> None:
         """Kill the whole tree: at once when it is frozen, else after SIGTERM and the grace."""
         self._order(f"{guardian.KILL}\n")
-        if self._ended is not None and self._insisting is None:
-            self._insisting = asyncio.create_task(self._insist(self._ended))
+        if self._ended is not None:
+            self._insisting = self._insisting or asyncio.create_task(self._insist(self._ended))
 
     def _order(self, line: str) -> None:
         self._ends.order(line)
@@ -146,9 +147,9 @@ class TerminalProcess:
 
     def forsake(self) -> None:
         """Let go of it: the guardian then kills the tree."""
-        if self._ended is None:
-            self._ended = asyncio.create_task(self._end(b""))
+        self._ended = self._ended or asyncio.create_task(self._end(b""))
         self._ends.close("lifeline", "terminal")
+        self._insisting = self._insisting or asyncio.create_task(self._insist(self._ended))
 
     async def _end(self, said: bytes) -> Exit:
         while more := await self._ends.read("status"):
@@ -175,7 +176,8 @@ class Host:
         """Start it; raises ``OSError`` naming what could not be started."""
         process = self._spawn(spec)
         try:
-            await process.begin(spec.argv[0])
+            async with asyncio.timeout(START_SEC):  # a command may stop its guardian at once
+                await process.begin(spec.argv[0])
         except BaseException:
             process.forsake()
             raise
