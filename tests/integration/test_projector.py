@@ -63,7 +63,7 @@ async def test_a_projector_may_die_at_any_moment(
 ) -> None:
     """Cancelled again and again, amid whatever it does, it loses and doubles nothing."""
     monkeypatch.setattr(projectors, "BATCH_MAX", 3)
-    rng = random.Random(4)  # noqa: S311 - made-up moments
+    rng = random.Random(4)
     async with open_log(database_url) as log:
         last = await log.add_lives(random_lives(4, 20))
         for _ in range(30):

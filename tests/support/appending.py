@@ -99,7 +99,7 @@ async def append_load(
     told, versions = Told(), dict.fromkeys((f"task-{n}" for n in range(HOT)), 0)
     async with asyncio.TaskGroup() as group:
         for writer in range(writers):
-            dice = random.Random(f"{name}{writer}")  # noqa: S311 - the same dice in every run
+            dice = random.Random(f"{name}{writer}")
             prefix = f"{name}-{writer}"
             group.create_task(_write(store, prefix, appends, poison, dice, versions, told))
     return told

@@ -182,7 +182,7 @@ def _id(rng: random.Random) -> UUID:
 
 def random_lives(seed: int, tasks: int, *, steps: int = 12) -> list[tuple[int, did.TaskEvent]]:
     """Return the lives of several tasks, interleaved, as ``(task_id, event)``."""
-    rng = random.Random(seed)  # noqa: S311 - made-up lives
+    rng = random.Random(seed)
     lives = {n: iter(random_life(rng, n, steps=steps)) for n in range(1, tasks + 1)}
     return list(_shuffled(rng, lives))
 

@@ -28,7 +28,7 @@ def test_http_page_names_every_route() -> None:
     assert named == there | {("GET", path) for path, _ in PROBES}
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")) + [DOCS.parent / "README.md"], ids=str)
+@pytest.mark.parametrize("page", [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"], ids=str)
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link of a page leads to a file of the repository."""
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
