@@ -12,11 +12,13 @@ help: ## say what there is
 
 setup: $(VENV)/.ok ## make the virtual environment, every package checked by hash
 
+# uv is quick; where it cannot reach the registry (a proxy with certificates of its own), pip can.
 $(VENV)/.ok: $(LOCKS) pyproject.toml
 	@test -x $(BIN)/python || $(PY) -m venv $(VENV)
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes $(LOCKS)
-	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes $(LOCKS) \
+		|| $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: setup ## start Pandar with its own Postgres and NATS; Ctrl-C stops it

@@ -17,13 +17,15 @@ class ConfigError(ValueError):
 class Settings(Struct, frozen=True, kw_only=True):
     """How this process is to run.
 
-    A URL that is ``None`` means: start a server of our own. A port that is ``None`` means: the
-    one used last, else the usual one, else any free one.
+    A URL that is ``None`` means: start a server of our own. ``nats_port`` and ``pg_port`` of
+    ``None`` mean: the one used last, else the usual one, else any free one; ``metrics_port`` of
+    ``None`` means: none.
     """
 
     data: Path
     host: str = "127.0.0.1"
     http_port: int = 8000
+    metrics_port: int | None = None
     nats_port: int | None = None
     pg_port: int | None = None
     database_url: str | None = None
@@ -46,6 +48,7 @@ VARIABLES: Final = {
     "PANDAR_DATA": "data",
     "PANDAR_HOST": "host",
     "PANDAR_HTTP_PORT": "http_port",
+    "PANDAR_METRICS_PORT": "metrics_port",
     "PANDAR_NATS_PORT": "nats_port",
     "PANDAR_PG_PORT": "pg_port",
     "PANDAR_DATABASE_URL": "database_url",

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Final
 
+import structlog
+
 from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps
+from pandar_daemon.adapters.http.probes import probing
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.queue import QueueDoor
@@ -37,6 +40,8 @@ from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
 from pandar_daemon.wiring.parts import Parts
 
+log = structlog.get_logger(__name__)
+
 ROLES: Final = ("api", "runner", "scheduler", "reaper", "commands", "projector", "relay")
 """Every role, in the order in which they are stopped: who asks before who answers."""
 
@@ -56,7 +61,20 @@ def services(parts: Parts, roles: Collection[str], ready: Callable[[], None]) ->
         "relay": lambda: _relay(parts),
     }
     made = [service for role in ROLES if role in roles for service in makers[role]()]
-    return [*made, ("bell", parts.bell.run)]
+    return [*made, *_metrics(parts), ("bell", parts.bell.run)]
+
+
+def _metrics(parts: Parts) -> list[Service]:
+    settings, port = parts.settings, parts.settings.metrics_port
+    if port is None:
+        return []
+
+    async def serve() -> None:
+        async with probing(parts.metrics, parts.wire, settings.host, port) as bound:
+            log.info("metrics.listening", port=bound)
+            await asyncio.get_running_loop().create_future()
+
+    return [("metrics", serve)]
 
 
 def doors(roles: Collection[str]) -> int:

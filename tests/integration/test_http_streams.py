@@ -212,6 +212,12 @@ async def test_a_position_from_the_future_is_refused(api: Api) -> None:
             headers = {"Last-Event-ID": last}
             problem = await person.refused("GET", path, 422, headers=headers)
             assert problem["errors"][0]["field"] == "Last-Event-ID"
+    head = (await api.parts.store.head()).position
+    problem = await person.refused("GET", "/events", 422, headers={"Last-Event-ID": "999999"})
+    assert problem["detail"] == (
+        f"Last-Event-ID: must be at most {head}, where the log ends"
+        f" (so `pandar events tail --from` takes at most {head + 1})"
+    )
 
 
 async def test_streams_are_bounded_per_user(api: Api) -> None:

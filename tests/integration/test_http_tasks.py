@@ -190,6 +190,21 @@ async def test_the_timeline_goes_on_after_a_position(api: Api) -> None:
     assert rest["next_after"] is None
 
 
+async def test_the_end_of_a_timeline(api: Api) -> None:
+    """``last`` gives the newest entries in order; with ``after`` it would mean two things."""
+    person = api.person()
+    task = await person.task(await person.project())
+    for name in ("a", "b", "c"):
+        await person.call("PUT", f"/tasks/{task}", json={"name": name})
+    whole = (await person.get(f"/tasks/{task}/timeline"))["items"]
+    for last in (1, 2, 4, 500):
+        found = await person.get(f"/tasks/{task}/timeline?last={last}")
+        assert found == {"items": whole[-last:], "next_after": None}
+    for asked in ("last=0", "last=501", "last=2&after=1"):
+        problem = await person.refused("GET", f"/tasks/{task}/timeline?{asked}", 422)
+        assert problem["errors"][0]["field"] == "last"
+
+
 async def test_many_at_once_get_one_task_per_key(api: Api) -> None:
     """Twenty racing requests with one Idempotency-Key make exactly one task."""
     person = api.person()

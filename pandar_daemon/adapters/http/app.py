@@ -6,9 +6,7 @@ anything itself.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from aiohttp import web
@@ -27,8 +25,8 @@ from pandar_daemon.adapters.http import (
     tasks,
 )
 from pandar_daemon.adapters.http.deps import Deps
+from pandar_daemon.adapters.http.listening import listening
 from pandar_daemon.adapters.http.streaming import STREAMS, Streams
-from pandar_daemon.adapters.http.unreadable import Quiet
 from pandar_daemon.adapters.http.visibility import Membership
 
 PREFIX: Final = "/api/v1"
@@ -91,38 +89,6 @@ def build_app(needs: Deps) -> web.Application:
     return app
 
 
-def _without_details(record: logging.LogRecord) -> bool:
-    """Keep what could not even be read, perhaps a token, out of our log."""
-    record.exc_info = record.exc_text = None
-    return True
-
-
-_garbage: Final = logging.getLogger("pandar.http")
-_garbage.addFilter(_without_details)
-
-
-@asynccontextmanager
-async def serving(needs: Deps, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the API while the context lasts, and give the port it listens on.
-
-    Leaving it refuses new connections, ends the streams, and lets requests in hand finish for
-    5 s. Raises ``OSError`` when the port is taken.
-    """
-    runner = Quiet(
-        build_app(needs),
-        max_line_size=needs.limits.line_bytes,
-        max_field_size=needs.limits.header_bytes,
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=needs.limits.idle_sec,  # to the end of a request's headers, too
-        handler_cancellation=True,  # a client that leaves ends its stream at once
-        logger=_garbage,
-        shutdown_timeout=5.0,
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+def serving(needs: Deps, host: str, port: int) -> AbstractAsyncContextManager[int]:
+    """Serve the API while the context lasts, and give the port it listens on; see `listening`."""
+    return listening(build_app(needs), needs.limits, host, port)

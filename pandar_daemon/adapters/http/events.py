@@ -107,7 +107,10 @@ async def start(request: web.Request) -> int:
     if seen is None:
         return head
     if seen > head:
-        rule = f"the log ends at position {head}: nothing after it can have been seen"
+        rule = (
+            f"must be at most {head}, where the log ends"
+            f" (so `pandar events tail --from` takes at most {head + 1})"
+        )
         raise Invalid(FieldError(field="Last-Event-ID", rule=rule))
     return seen
 

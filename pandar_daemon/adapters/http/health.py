@@ -17,7 +17,8 @@ from pandar_daemon.adapters.http.middlewares import authenticate
 from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission
 from pandar_daemon.domain.refusals import Forbidden
-from pandar_daemon.ports import Head, OutputKey
+from pandar_daemon.ports import Head, OutputKey, Wire
+from pandar_daemon.telemetry import Metrics
 from pandar_daemon.telemetry.metrics import CONTENT_TYPE
 
 T = TypeVar("T")
@@ -100,9 +101,13 @@ async def metrics(request: web.Request) -> web.Response:
         if not access.within_ceiling(request[PRINCIPAL], Permission.SYSTEM_READ):
             raise Forbidden(Permission.SYSTEM_READ)
     needs = deps(request)
-    needs.metrics.connected(yes=needs.wire.up_since is not None)
-    body = needs.metrics.render()
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
+    return rendered(needs.metrics, needs.wire)
+
+
+def rendered(metrics: Metrics, wire: Wire) -> web.Response:
+    """Return a process's metrics as they are now."""
+    metrics.connected(yes=wire.up_since is not None)
+    return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _loopback(request: web.Request) -> bool:
