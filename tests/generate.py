@@ -18,7 +18,8 @@ import msgspec
 
 from events import codec
 from events.codec import EVENTS
-from events.commands import ACTIONS, RUNNER_ACTIONS, SCHEDULE_ACTIONS, Command
+from events.commands import ACTIONS, SCHEDULE_ACTIONS, Command
+from events.running import RUNNER_ACTIONS
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.http import openapi
 from pandar_daemon.adapters.http.app import SERVED

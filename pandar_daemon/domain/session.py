@@ -23,7 +23,8 @@ from signal import Signals
 from typing import assert_never
 from uuid import UUID
 
-from events.commands import TAIL_MAX, FinishExecution, Outcome
+from events.commands import TAIL_MAX
+from events.running import FinishExecution, Outcome
 from events.task import FailureKind
 from pandar_daemon.domain.signals import (
     Abandoned,

@@ -6,7 +6,7 @@ from enum import StrEnum, auto
 
 from msgspec import Struct
 
-from events.commands import FinishExecution
+from events.running import FinishExecution
 from events.task import Cut, Usage
 
 

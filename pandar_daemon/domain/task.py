@@ -12,6 +12,7 @@ from typing import assert_never
 from msgspec import UNSET
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import TERMINAL, Status
 from pandar_daemon.domain import task_confirmation, task_execution
@@ -30,9 +31,9 @@ TaskCommand = (
     | do.RetryTask
     | do.LoseExecution
     | do.ExpireConfirmation
-    | do.ReportProgress
-    | do.AskConfirmation
-    | do.FinishExecution
+    | tell.ReportProgress
+    | tell.AskConfirmation
+    | tell.FinishExecution
     | Dispatch
 )
 
@@ -62,11 +63,11 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
             return _retry(task, command, ask)
         case Dispatch():
             return task_execution.dispatch(task, command, ask)
-        case do.ReportProgress():
+        case tell.ReportProgress():
             return task_execution.progress(task, command)
-        case do.AskConfirmation():
+        case tell.AskConfirmation():
             return task_execution.ask(task, command)
-        case do.FinishExecution():
+        case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():
             return task_execution.lose(task, command, ask)

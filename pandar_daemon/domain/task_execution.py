@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import FailureKind, Json, Status
 from pandar_daemon.domain.retry import backoff_sec
@@ -64,7 +65,7 @@ def _live(task: Task, execution_id: UUID, epoch: int) -> Execution:
     return live
 
 
-def progress(task: Task, command: do.ReportProgress) -> list[did.TaskEvent]:
+def progress(task: Task, command: tell.ReportProgress) -> list[did.TaskEvent]:
     """Record how far it is; silent when that is known."""
     _live(task, command.execution_id, command.epoch)
     if command.progress == task.progress:
@@ -94,7 +95,7 @@ def _requested(
     )
 
 
-def ask(task: Task, command: do.AskConfirmation) -> list[did.TaskEvent]:
+def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
     """Stop at a gate; silent when this very request is pending."""
     _live(task, command.execution_id, command.epoch)
     wanted = command.confirmation_id
@@ -108,14 +109,14 @@ def ask(task: Task, command: do.AskConfirmation) -> list[did.TaskEvent]:
     ]
 
 
-def finish(task: Task, command: do.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
+def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
     """End the execution; a failure with retries left queues the next attempt."""
     _live(task, command.execution_id, command.epoch)
-    if command.outcome is do.Outcome.LOST:
+    if command.outcome is tell.Outcome.LOST:
         return _give_up(task, command, ask)
-    if command.outcome is do.Outcome.COMPLETED:
+    if command.outcome is tell.Outcome.COMPLETED:
         return [_completed(task, command)]
-    if command.outcome is do.Outcome.CANCELLED or task.cancel_requested:
+    if command.outcome is tell.Outcome.CANCELLED or task.cancel_requested:
         return [_cancelled(task, command)]
     denied = command.kind is FailureKind.DENIED  # asking again would overrule who said no
     will_retry = not denied and task.retries < task.policy.max_retries
@@ -141,7 +142,7 @@ def _retried_later(task: Task, ask: Ask) -> did.TaskRetried:
     return retried(task, ask.at + pause, reason=reason, automatic=True, counted=True)
 
 
-def _completed(task: Task, command: do.FinishExecution) -> did.TaskCompleted:
+def _completed(task: Task, command: tell.FinishExecution) -> did.TaskCompleted:
     return did.TaskCompleted(
         execution_id=command.execution_id,
         exit_code=command.exit_code or 0,
@@ -154,7 +155,7 @@ def _completed(task: Task, command: do.FinishExecution) -> did.TaskCompleted:
     )
 
 
-def _cancelled(task: Task, command: do.FinishExecution) -> did.TaskCancelled:
+def _cancelled(task: Task, command: tell.FinishExecution) -> did.TaskCancelled:
     return did.TaskCancelled(
         from_status=status_of(task),
         reason=command.error,
@@ -180,7 +181,7 @@ def lose(task: Task, command: do.LoseExecution, ask: Ask) -> list[did.TaskEvent]
     return [lost, *_after_loss(evolve(task, lost), task, command, ask)]
 
 
-def _give_up(task: Task, command: do.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
+def _give_up(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
     """End an execution its runner gave up, going on as if its lease had expired."""
     live = _live(task, command.execution_id, command.epoch)
     lost = did.ExecutionLost(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from events.commands import Held, LeaseState
+from events.running import Held, LeaseState
 
 
 class Lease(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from events import commands as do
+from events import running as tell
 from events.ids import id_of
 from events.problem import FieldError
 from events.task import Event
@@ -272,7 +273,7 @@ def _fenced(lease: LeaseChange | None) -> Rejected:
 
 
 def _task_of(command: do.Command) -> int:
-    if isinstance(command, do.ReportProgress | do.AskConfirmation | do.FinishExecution):
+    if isinstance(command, tell.ReportProgress | tell.AskConfirmation | tell.FinishExecution):
         return command.task_id
     raise NotFound("such a command without the id of its target in the subject")
 

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from events import commands as do
+from events import running as tell
 from events.ids import id_of
 from pandar_daemon.domain import task as task_rules
 from pandar_daemon.domain.refusals import CommandIdReused, Refusal, Unavailable
@@ -86,7 +86,7 @@ class Dispatcher:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def claim(self, request: Request, claim: do.Claim) -> do.Assignments:
+    async def claim(self, request: Request, claim: tell.Claim) -> tell.Assignments:
         """Return up to ``claim.slots`` new executions, waiting at most ``claim.wait_sec`` for one.
 
         Raises `Unavailable` when the log is away, `CommandIdReused` for the id of another claim.
@@ -97,11 +97,11 @@ class Dispatcher:
         except ConnectionError as error:
             log.warning("claim.unanswered", runner=request.runner, error=str(error))
             raise Unavailable("the database is away; repeat the claim as it was") from error
-        return do.Assignments(ttl_sec=self._ttl, items=items)
+        return tell.Assignments(ttl_sec=self._ttl, items=items)
 
     async def _until_given(
         self, request: Request, slots: int, deadline: float
-    ) -> list[do.Assignment]:
+    ) -> list[tell.Assignment]:
         while True:
             changed = self._changed  # before looking: what comes meanwhile is not missed
             items = await self._look(request, slots)
@@ -112,7 +112,7 @@ class Dispatcher:
                 async with asyncio.timeout(min(left, POLL_SEC)):
                     await changed.wait()
 
-    async def _look(self, request: Request, slots: int) -> list[do.Assignment] | None:
+    async def _look(self, request: Request, slots: int) -> list[tell.Assignment] | None:
         """Return what the claim gets, or got before; ``None`` for nothing yet."""
         async with self._one_at_a_time:
             try:
@@ -121,9 +121,9 @@ class Dispatcher:
                 items = []
             return items or await self._given_before(request)
 
-    async def _pick(self, request: Request, slots: int) -> list[do.Assignment]:
+    async def _pick(self, request: Request, slots: int) -> list[tell.Assignment]:
         """Return new executions: of the best candidates, of more if none of those can begin."""
-        items: list[do.Assignment] = []
+        items: list[tell.Assignment] = []
         tried, busy = set[int](), set[Key]()
         limit, found = slots + SPARE, list[int]()
         while not items and limit <= CANDIDATES_MAX:
@@ -140,7 +140,7 @@ class Dispatcher:
 
     async def _give(
         self, request: Request, task_id: int, nth: int, busy: set[Key]
-    ) -> do.Assignment | None:
+    ) -> tell.Assignment | None:
         """Return the task's new execution if it can begin; keys found held go into ``busy``."""
         async with self._streams.turn(TASK, task_id):
             for fresh in (False, True):
@@ -194,9 +194,9 @@ class Dispatcher:
             lease=held.lease,
         )
 
-    async def _given_before(self, request: Request) -> list[do.Assignment] | None:
+    async def _given_before(self, request: Request) -> list[tell.Assignment] | None:
         """Return what this very claim was given and is still live, ``None`` if it never was."""
-        items: list[do.Assignment] | None = None
+        items: list[tell.Assignment] | None = None
         for nth in range(1_000):
             receipt = await self._store.receipt(_command_id(request, nth))
             if receipt is None:
@@ -227,9 +227,9 @@ def _command_id(request: Request, nth: int) -> str:
     return f"{OWN}claim-{hashlib.sha256(name.encode()).hexdigest()[:48]}"
 
 
-def _assignment(task: Task, traceparent: str | None) -> do.Assignment:
+def _assignment(task: Task, traceparent: str | None) -> tell.Assignment:
     assert task.execution is not None  # noqa: S101 - it is live
-    return do.Assignment(
+    return tell.Assignment(
         task_id=task.task_id,
         project_id=task.project_id,
         execution_id=task.execution.execution_id,

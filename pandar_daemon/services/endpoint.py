@@ -6,6 +6,7 @@ import msgspec
 import structlog
 
 from events import commands as do
+from events import running as tell
 from pandar_daemon.domain.access import require_action
 from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import Clock, Leases, Message
@@ -56,19 +57,19 @@ class Endpoint:
             self._metrics.command(action, outcome, self._clock.boottime() - began)
         return msgspec.json.encode(answer)
 
-    async def _answer(self, request: Request) -> do.Accepted | do.Assignments | do.Renewed:
+    async def _answer(self, request: Request) -> do.Accepted | tell.Assignments | tell.Renewed:
         command = request.command
         if request.action.startswith("run."):
             require_action(request.principal, request.action, None, "runner")
-        if isinstance(command, do.Claim):
+        if isinstance(command, tell.Claim):
             return await self._dispatcher.claim(request, command)
-        if isinstance(command, do.Renew):
+        if isinstance(command, tell.Renew):
             return await self._renew(request, command)
         return await self._commands.execute(request)
 
-    async def _renew(self, request: Request, renew: do.Renew) -> do.Renewed:
+    async def _renew(self, request: Request, renew: tell.Renew) -> tell.Renewed:
         try:
             states = await self._leases.renew(request.runner, renew.leases, self._ttl)
         except ConnectionError as error:
             raise Unavailable("the database is away; renew again") from error
-        return do.Renewed(ttl_sec=self._ttl, leases=states)
+        return tell.Renewed(ttl_sec=self._ttl, leases=states)

@@ -10,14 +10,8 @@ import structlog
 from msgspec import Struct
 
 from events import subjects
-from events.commands import (
-    Assignment,
-    Command,
-    FinishExecution,
-    Held,
-    LeaseState,
-    ReportProgress,
-)
+from events.commands import Command
+from events.running import Assignment, FinishExecution, Held, LeaseState, ReportProgress
 from events.task import Usage
 from pandar_daemon.domain import signals
 from pandar_daemon.domain.options import TaskOptions, read_options

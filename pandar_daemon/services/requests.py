@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from events import commands as do
+from events import running as tell
 from events.ids import ID_MAX, TOKEN
 from events.problem import FieldError
 from events.subjects import ANY, QUEUE, RUN, BadSubject, parse_command
@@ -136,7 +137,7 @@ def _subject(subject: str) -> tuple[str, str, str]:
 
 def _kind(subject: str, action: str) -> type[do.Command]:
     if subject.startswith(f"{RUN}."):
-        kind = do.RUNNER_ACTIONS.get(action.removeprefix("run."))
+        kind = tell.RUNNER_ACTIONS.get(action.removeprefix("run."))
     else:
         kind = do.ACTIONS.get(action)
     if kind is None:

@@ -23,7 +23,7 @@ import structlog
 from msgspec import Struct
 
 from events import subjects
-from events.commands import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
+from events.running import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Outputs, ProcessHost, Spools, Wire
 from pandar_daemon.services.asking import Asker

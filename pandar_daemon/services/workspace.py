@@ -6,7 +6,7 @@ import os
 import pwd
 from pathlib import Path
 
-from events.commands import Assignment
+from events.running import Assignment
 from pandar_daemon.ports import Spec
 
 _SHELLS = ("/bin/bash", "/bin/sh")

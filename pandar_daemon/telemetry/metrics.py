@@ -15,7 +15,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from events.commands import ACTIONS, RUNNER_ACTIONS, SCHEDULE_ACTIONS
+from events.commands import ACTIONS, SCHEDULE_ACTIONS
+from events.running import RUNNER_ACTIONS
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from events.commands import Held, LeaseState
+from events.running import Held, LeaseState
 from pandar_daemon.adapters.postgres.leases import (
     PgLeadership,
     PgLeases,

@@ -11,8 +11,9 @@ import pytest
 from nats.aio.msg import Msg
 
 from events import subjects
-from events.commands import ACTIONS, RUNNER_ACTIONS
+from events.commands import ACTIONS
 from events.problem import FieldError
+from events.running import RUNNER_ACTIONS
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.adapters.nats.service import ServiceDoor

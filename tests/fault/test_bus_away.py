@@ -124,6 +124,7 @@ async def test_a_task_outlives_the_bus(
     await take_away(servers, how)
     await until(lambda: is_frozen(pid))
     await eventually(lambda: database.fetchval(_EXPIRED))
+    await roles["reaper"].says("bus.lost|does not answer|reaper.lease_expired")
     written = len(marks_of(lines))
     await refused_meanwhile(owner)
     assert is_frozen(pid)

@@ -9,10 +9,10 @@ import asyncpg
 import msgspec
 import pytest
 
-from events import commands as do
+from events import running as tell
 from events import subjects
-from events.commands import LeaseState
 from events.ids import task_stream
+from events.running import LeaseState
 from events.task import Json
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.live import NatsLive
@@ -47,14 +47,14 @@ async def other(database_url: str, clock: ManualClock) -> AsyncIterator[Desk]:
         yield opened
 
 
-async def _given(at: Desk, metadata: Json | None = None) -> do.Assignment:
+async def _given(at: Desk, metadata: Json | None = None) -> tell.Assignment:
     """Return the first execution of a new task."""
     await at.task(await at.project(), command="make test", metadata=metadata or {})
     await at.settle()
     return (await at.claim())[0]
 
 
-def _ids(work: list[do.Assignment]) -> list[int]:
+def _ids(work: list[tell.Assignment]) -> list[int]:
     return [each.task_id for each in work]
 
 
@@ -273,7 +273,7 @@ async def test_a_renewal_says_what_became_of_each_lease(one: Desk, other: Desk) 
     assert await one.renew(foreign, work) == [LeaseState.LOST, LeaseState.HELD]
     await other.ask(OWNER, "task.cancel", target=work.task_id)
     assert await one.renew(work) == [LeaseState.CANCEL]
-    answer = await one.finish(work, outcome=do.Outcome.CANCELLED)
+    answer = await one.finish(work, outcome=tell.Outcome.CANCELLED)
     assert answer.status == "cancelled"
     assert await one.renew(work) == [LeaseState.LOST]
 
@@ -332,7 +332,7 @@ async def test_what_comes_from_an_execution_that_is_over_is_kept_apart(
     before = (await one.log.store.head()).position
     refused = await problem(other.finish(work, cid="late", error="so there"))
     assert (refused.status, refused.state) == (409, "completed")
-    progress = do.ReportProgress(
+    progress = tell.ReportProgress(
         task_id=work.task_id, execution_id=work.execution_id, epoch=work.epoch, progress=50
     )
     assert (await problem(one.run("progress", progress, cid="slow"))).status == 409
@@ -351,7 +351,7 @@ async def test_what_comes_from_an_execution_that_is_over_is_kept_apart(
 async def test_a_retry_waits_for_its_time(one: Desk, clock: ManualClock) -> None:
     """A failed attempt is given again after its pause and not before."""
     work = await _given(one, {"max_retries": 1})
-    answer = await one.finish(work, outcome=do.Outcome.FAILED, exit_code=1)
+    answer = await one.finish(work, outcome=tell.Outcome.FAILED, exit_code=1)
     assert answer.status == "pending"
     await one.settle()
     clock.advance(9.9)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from events.commands import Outcome
+from events.running import Outcome
 from events.task import FailureKind
 from tests.support.api import Api, running_api
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from events.commands import Outcome
+from events.running import Outcome
 from pandar_daemon.adapters.http.deps import Limits
 from pandar_daemon.ports import Chunk
 from tests.support.api import Api, Person, running_api

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from events import task as did
-from events.commands import Outcome
+from events.running import Outcome
 from pandar_daemon.ports import Append, Appended
 from tests.support.api import Api, running_api
 

@@ -12,8 +12,8 @@ import pytest
 from msgspec import Struct
 from structlog.testing import capture_logs
 
-from events import commands as do
-from events.commands import LeaseState
+from events import running as tell
+from events.running import LeaseState
 from events.task import Json
 from pandar_daemon.adapters.nats.connection import NatsConnection, connect
 from pandar_daemon.adapters.nats.sender import NatsSender
@@ -68,7 +68,7 @@ class Watch(Struct):
         """Return how a service of ours asks."""
         return Asker(NatsSender(self.bus), lambda: self.at.token(f"system:{service}"))
 
-    async def given(self, metadata: Json | None = None, *, begun: bool = True) -> do.Assignment:
+    async def given(self, metadata: Json | None = None, *, begun: bool = True) -> tell.Assignment:
         """Return the first execution of a new task; its lease has expired."""
         await self.at.task(await self.at.project(), metadata=metadata or {})
         await self.at.settle()
@@ -229,8 +229,8 @@ async def test_a_renewal_in_the_last_moment_counts(watch: Watch) -> None:
 # --- confirmations ---------------------------------------------------------------------------
 
 
-async def _asked(watch: Watch, work: do.Assignment) -> None:
-    ask = do.AskConfirmation(
+async def _asked(watch: Watch, work: tell.Assignment) -> None:
+    ask = tell.AskConfirmation(
         task_id=work.task_id,
         execution_id=work.execution_id,
         epoch=work.epoch,

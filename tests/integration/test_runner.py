@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from events import subjects
-from events.commands import Claim, LeaseState, Outcome, Renew
+from events.running import Claim, LeaseState, Outcome, Renew
 from events.task import FailureKind
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.nats.connection import NatsConnection

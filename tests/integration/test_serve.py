@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -68,3 +70,25 @@ async def test_roles_end_in_order_on_sigterm(roles: Roles) -> None:
     for name in names:
         assert await roles[name].stop() == 0
         assert '"level":"error"' not in roles[name].printed
+
+
+async def test_roles_without_the_api_have_metrics(
+    database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    """On a port of their own they tell that they live, and their numbers, and nothing else."""
+    roles = Roles(tmp_path, database_url, nats_url, PANDAR_METRICS_PORT="0")
+    try:
+        await roles.start("relay")
+        said = json.loads(await roles["relay"].says("metrics.listening"))
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{said['port']}") as session:
+            async with session.get("/healthz") as reply:
+                assert (reply.status, await reply.json()) == (200, {"status": "alive"})
+            async with session.get("/metrics") as reply:
+                assert (reply.status, reply.content_type) == (200, "text/plain")
+                assert "pandar_relay_published_total" in await reply.text()
+            async with session.get("/api/v1/tasks") as reply:
+                assert (reply.status, reply.content_type) == (404, "application/problem+json")
+                assert reply.headers["Server"] == "pandar"
+        assert await roles["relay"].stop() == 0
+    finally:
+        await roles.stop()

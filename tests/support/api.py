@@ -13,8 +13,9 @@ import aiohttp
 import msgspec
 
 from events import commands as do
+from events import running as tell
 from events import subjects
-from events.commands import Assignment, Assignments, Outcome
+from events.running import Assignment, Assignments, Outcome
 from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.nats.events import NatsEventStream
@@ -126,7 +127,7 @@ class Api:
         """Take the next task as a runner, waiting for one."""
         async with asyncio.timeout(PATIENCE_SEC):
             while True:
-                body = await self._ask("claim", do.Claim(slots=1, wait_sec=5.0))
+                body = await self._ask("claim", tell.Claim(slots=1, wait_sec=5.0))
                 given = msgspec.json.decode(body, type=Assignments)
                 if given.items:
                     return given.items[0]
@@ -139,7 +140,7 @@ class Api:
     async def finish(self, work: Assignment, *, output_bytes: int = 0, **fields: Any) -> None:  # noqa: ANN401
         """End an execution as its runner; successfully unless the fields say otherwise."""
         wanted = {"outcome": Outcome.COMPLETED, "exit_code": 0, **fields}
-        ended = do.FinishExecution(
+        ended = tell.FinishExecution(
             task_id=work.task_id,
             execution_id=work.execution_id,
             epoch=work.epoch,
@@ -150,7 +151,7 @@ class Api:
 
     async def gate(self, work: Assignment, confirmation_id: Any, expires_at: Any) -> None:  # noqa: ANN401
         """Stop an execution at a gate as its runner."""
-        asked = do.AskConfirmation(
+        asked = tell.AskConfirmation(
             task_id=work.task_id,
             execution_id=work.execution_id,
             epoch=work.epoch,

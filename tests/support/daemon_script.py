@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import msgspec
 from msgspec import Struct
 
-from events.commands import (
-    Accepted,
+from events.commands import Accepted
+from events.running import (
     Assignment,
     Assignments,
     Claim,

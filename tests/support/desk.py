@@ -10,6 +10,7 @@ import pytest
 from msgspec import Struct
 
 from events import commands as do
+from events import running as tell
 from events import subjects
 from events.envelope import Recorded
 from events.ids import task_stream
@@ -110,21 +111,21 @@ class Desk(Struct):
         wait_sec: float = 0.0,
         runner: str = RUNNER,
         cid: str | None = None,
-    ) -> list[do.Assignment]:
+    ) -> list[tell.Assignment]:
         """Return what a runner is given."""
-        claim = do.Claim(slots=slots, wait_sec=wait_sec)
+        claim = tell.Claim(slots=slots, wait_sec=wait_sec)
         answer = await self.run("claim", claim, runner=runner, cid=cid)
-        return msgspec.json.decode(answer, type=do.Assignments).items
+        return msgspec.json.decode(answer, type=tell.Assignments).items
 
-    async def renew(self, *work: do.Assignment, runner: str = RUNNER) -> list[do.LeaseState]:
+    async def renew(self, *work: tell.Assignment, runner: str = RUNNER) -> list[tell.LeaseState]:
         """Return what became of leases."""
-        renew = do.Renew(leases=[held(each) for each in work])
+        renew = tell.Renew(leases=[held(each) for each in work])
         answer = await self.run("renew", renew, runner=runner)
-        states = msgspec.json.decode(answer, type=do.Renewed).leases
+        states = msgspec.json.decode(answer, type=tell.Renewed).leases
         return [states[each.execution_id] for each in work]
 
     async def finish(
-        self, work: do.Assignment, *, cid: str | None = None, **fields: object
+        self, work: tell.Assignment, *, cid: str | None = None, **fields: object
     ) -> do.Accepted:
         """Report the end of an execution, a success unless the fields say otherwise."""
         report = finished(work, **fields)
@@ -149,22 +150,22 @@ def filing(project: int, **fields: object) -> do.CreateTask:
     return do.CreateTask(**whole)  # type: ignore[arg-type]
 
 
-def held(work: do.Assignment) -> do.Held:
+def held(work: tell.Assignment) -> tell.Held:
     """Return an assignment as its runner quotes it."""
-    return do.Held(task_id=work.task_id, execution_id=work.execution_id, epoch=work.epoch)
+    return tell.Held(task_id=work.task_id, execution_id=work.execution_id, epoch=work.epoch)
 
 
-def finished(work: do.Assignment, **fields: object) -> do.FinishExecution:
+def finished(work: tell.Assignment, **fields: object) -> tell.FinishExecution:
     """Return the report of an end."""
     whole = {
         "task_id": work.task_id,
         "execution_id": work.execution_id,
         "epoch": work.epoch,
-        "outcome": do.Outcome.COMPLETED,
+        "outcome": tell.Outcome.COMPLETED,
         "exit_code": 0,
         **fields,
     }
-    return do.FinishExecution(**whole)  # type: ignore[arg-type]
+    return tell.FinishExecution(**whole)  # type: ignore[arg-type]
 
 
 async def problem(asked: Awaitable[object]) -> Problem:

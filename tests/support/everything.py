@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import Json
 from pandar_daemon.domain.task import TaskCommand
@@ -60,11 +61,11 @@ def _people(task: Task) -> Iterator[TaskCommand]:
 def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
     fresh = UUID(int=10_000 + 100 * task.epoch + len(task.decided))
     for progress in (0, 50):
-        yield do.ReportProgress(
+        yield tell.ReportProgress(
             task_id=TASK_ID, execution_id=execution, epoch=epoch, progress=progress
         )
     for confirmation in {fresh, *_confirmations(task)}:
-        yield do.AskConfirmation(
+        yield tell.AskConfirmation(
             task_id=TASK_ID,
             execution_id=execution,
             epoch=epoch,
@@ -73,9 +74,9 @@ def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
             card={"id": str(confirmation)},
             expires_at=NOW + timedelta(days=1),
         )
-    for outcome in do.Outcome:
+    for outcome in tell.Outcome:
         for kind in (did.FailureKind.EXIT_CODE, did.FailureKind.DENIED):
-            yield do.FinishExecution(
+            yield tell.FinishExecution(
                 task_id=TASK_ID, execution_id=execution, epoch=epoch, outcome=outcome, kind=kind
             )
     for begun in (False, True):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from events import codec
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.envelope import Recorded
 from events.ids import task_stream
@@ -141,11 +142,11 @@ def _said(
     rng: random.Random, task_id: int, live: tuple[UUID, int], at: datetime
 ) -> list[TaskCommand]:
     execution_id, epoch = live
-    finish = do.FinishExecution(
+    finish = tell.FinishExecution(
         task_id=task_id,
         execution_id=execution_id,
         epoch=epoch,
-        outcome=rng.choice(list(do.Outcome)),
+        outcome=rng.choice(list(tell.Outcome)),
         kind=rng.choice(list(FailureKind)),
         exit_code=rng.randrange(3),
         error=rng.choice(["", "it broke"]),
@@ -154,10 +155,10 @@ def _said(
         cut=rng.choice([None, did.Cut(start=1, end=2)]),
         duration_sec=rng.choice([0.0, 1.5]),
     )
-    progress = do.ReportProgress(
+    progress = tell.ReportProgress(
         task_id=task_id, execution_id=execution_id, epoch=epoch, progress=rng.randrange(101)
     )
-    ask = do.AskConfirmation(
+    ask = tell.AskConfirmation(
         task_id=task_id,
         execution_id=execution_id,
         epoch=epoch,

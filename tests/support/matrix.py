@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.codec import name_of
 from events.task import Status
@@ -74,9 +75,9 @@ COMMANDS: Final[Mapping[str, TaskCommand]] = MappingProxyType(
         "claim": s.dispatch(),
         "progress": s.progress(),
         "ask": s.ask(),
-        "finish: completed": s.finish(do.Outcome.COMPLETED),
-        "finish: failed": s.finish(do.Outcome.FAILED),
-        "finish: cancelled": s.finish(do.Outcome.CANCELLED),
+        "finish: completed": s.finish(tell.Outcome.COMPLETED),
+        "finish: failed": s.finish(tell.Outcome.FAILED),
+        "finish: cancelled": s.finish(tell.Outcome.CANCELLED),
         "lose": s.lose(),
     }
 )

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from msgspec import NODEFAULT, UNSET, Struct, inspect, to_builtins
 
 from events.codec import EVENTS
-from events.commands import ACTIONS, RUNNER_ACTIONS, SCHEDULE_ACTIONS
+from events.commands import ACTIONS, SCHEDULE_ACTIONS
+from events.running import RUNNER_ACTIONS
 from events.subjects import COMMANDS as COMMAND_SUBJECT
 from events.subjects import EVENTS as EVENT_SUBJECT
 from events.subjects import QUEUE as QUEUE_SUBJECT

@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import FailureKind, Json, Status
 from pandar_daemon.domain.task_execution import Dispatch, card_sha256
@@ -174,16 +175,16 @@ def dispatch(n: int = 1) -> Dispatch:
     return Dispatch(execution_id=execution(n), runner_id=RUNNER)
 
 
-def progress(percent: int = 50, *, by: int = 1) -> do.ReportProgress:
+def progress(percent: int = 50, *, by: int = 1) -> tell.ReportProgress:
     """Return a report of an execution."""
-    return do.ReportProgress(
+    return tell.ReportProgress(
         task_id=TASK_ID, execution_id=execution(by), epoch=by, progress=percent
     )
 
 
-def ask(n: int = 1, *, by: int = 1) -> do.AskConfirmation:
+def ask(n: int = 1, *, by: int = 1) -> tell.AskConfirmation:
     """Return the request of `asked`."""
-    return do.AskConfirmation(
+    return tell.AskConfirmation(
         task_id=TASK_ID,
         execution_id=execution(by),
         epoch=by,
@@ -214,14 +215,14 @@ def deny(*, of: int | None = None, reason: str = "") -> do.ConfirmTask:
 
 
 def finish(
-    outcome: do.Outcome, *, by: int = 1, kind: FailureKind = FailureKind.EXIT_CODE
-) -> do.FinishExecution:
+    outcome: tell.Outcome, *, by: int = 1, kind: FailureKind = FailureKind.EXIT_CODE
+) -> tell.FinishExecution:
     """Return the end of an execution: what `completed`, `failed` or `cancelled` record."""
-    if outcome is do.Outcome.COMPLETED:
+    if outcome is tell.Outcome.COMPLETED:
         return _finish(by, outcome, exit_code=0, output_tail="done\n", duration_sec=1.5)
-    if outcome is do.Outcome.CANCELLED:
+    if outcome is tell.Outcome.CANCELLED:
         return _finish(by, outcome)
-    if outcome is do.Outcome.LOST:
+    if outcome is tell.Outcome.LOST:
         return _finish(by, outcome, error="its runner was stopped")
     return _finish(
         by,
@@ -236,15 +237,15 @@ def finish(
 
 def _finish(
     by: int,
-    outcome: do.Outcome,
+    outcome: tell.Outcome,
     *,
     exit_code: int | None = None,
     error: str = "",
     kind: FailureKind = FailureKind.EXIT_CODE,
     output_tail: str = "",
     duration_sec: float = 0.0,
-) -> do.FinishExecution:
-    return do.FinishExecution(
+) -> tell.FinishExecution:
+    return tell.FinishExecution(
         task_id=TASK_ID,
         execution_id=execution(by),
         epoch=by,

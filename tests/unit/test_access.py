@@ -6,8 +6,9 @@ from typing import Final
 
 import pytest
 
-from events.commands import ACTIONS, RUNNER_ACTIONS
+from events.commands import ACTIONS
 from events.project import MemberRole
+from events.running import RUNNER_ACTIONS
 from pandar_daemon.domain.access import (
     ACTION_PERMISSION,
     Permission,

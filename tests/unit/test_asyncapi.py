@@ -9,7 +9,8 @@ import pytest
 
 from events import codec, subjects
 from events.codec import EVENTS
-from events.commands import ACTIONS, RUNNER_ACTIONS
+from events.commands import ACTIONS
+from events.running import RUNNER_ACTIONS
 from events.task import TaskProgressed
 from pandar_daemon.adapters.nats import asyncapi, asyncapi_messages, cloudevents
 from pandar_daemon.services import runner

@@ -13,7 +13,8 @@ from msgspec import NODEFAULT, Raw
 
 from events import codec, project, schedule, task
 from events.codec import EVENTS, CorruptEvent
-from events.commands import ACTIONS, RUNNER_ACTIONS, SCHEDULE_ACTIONS, UpdateTask
+from events.commands import ACTIONS, SCHEDULE_ACTIONS, UpdateTask
+from events.running import RUNNER_ACTIONS
 from events.upcast import STEPS, upcast
 from pandar_daemon.domain.access import ACTION_PERMISSION
 from tests.support.given import envelope, recorded

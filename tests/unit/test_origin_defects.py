@@ -11,6 +11,7 @@ import pytest
 
 from events import codec
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import Status
 from pandar_daemon.domain.options import validate
@@ -46,7 +47,7 @@ def test_2_a_started_task_is_run() -> None:
 def test_3_what_waits_can_be_cancelled() -> None:
     """A task that waits for a confirmation can be cancelled."""
     task, _ = given(s.waiting()).after(do.CancelTask())
-    task, _ = task.after(s.finish(do.Outcome.CANCELLED))
+    task, _ = task.after(s.finish(tell.Outcome.CANCELLED))
     assert task.task.status is Status.CANCELLED
 
 
@@ -94,7 +95,7 @@ def test_11_metadata_is_obeyed() -> None:
     started = [s.started()]
     assert [k.key for k in claims(queued.task, started, ttl_sec=8.0).reserve] == ["1:db"]
     running = given_task(queued.task, started)
-    ended = running.when(s.finish(do.Outcome.FAILED)).happened
+    ended = running.when(s.finish(tell.Outcome.FAILED)).happened
     assert [codec.name_of(event) for event in ended] == ["task.failed", "task.retried"]
     assert [k.key for k in claims(running.task, ended, ttl_sec=8.0).release] == ["1:db"]
 

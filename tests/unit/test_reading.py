@@ -12,14 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.commands import (
-    ACTIONS,
-    RUNNER_ACTIONS,
-    CancelTask,
-    Command,
-    CreateTask,
-    Renew,
-)
+from events.commands import ACTIONS, CancelTask, Command, CreateTask
+from events.running import RUNNER_ACTIONS, Renew
 from events.task import Priority
 from pandar_daemon.domain.options import (
     validate,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from events.commands import FinishExecution, Outcome
+from events.running import FinishExecution, Outcome
 from events.task import Cut, FailureKind, Usage
 from pandar_daemon.domain.session import Phase, Session
 from pandar_daemon.domain.signals import (

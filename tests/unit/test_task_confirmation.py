@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import Status
 from pandar_daemon.domain.refusals import Rejected
@@ -137,6 +138,6 @@ def test_it_may_end_while_it_waits() -> None:
         duration_sec=1.5,
         from_status=Status.WAITING_CONFIRMATION,
     )
-    task, happened = given(s.waiting()).after(s.finish(do.Outcome.COMPLETED))
+    task, happened = given(s.waiting()).after(s.finish(tell.Outcome.COMPLETED))
     assert happened == [ended]
     assert task.task.pending is None

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import FailureKind, Status
 from pandar_daemon.domain.task_rules import Stale
@@ -119,10 +119,10 @@ def test_a_lost_runner_comes_too_late() -> None:
     """Nothing it says later counts: not its success, and not under another epoch either."""
     task, _ = given(s.running(max_retries=1)).after(s.lose())
     task, _ = task.after(s.dispatch(2), at=NOW + timedelta(seconds=10))
-    task.when(s.finish(do.Outcome.COMPLETED, by=1)).refuses(
+    task.when(s.finish(tell.Outcome.COMPLETED, by=1)).refuses(
         Stale, f"execution {s.execution(1)} (epoch 1) of task {TASK_ID} is over", state="running"
     )
-    forged = do.ReportProgress(task_id=TASK_ID, execution_id=s.execution(1), epoch=2, progress=99)
+    forged = tell.ReportProgress(task_id=TASK_ID, execution_id=s.execution(1), epoch=2, progress=99)
     task.when(forged).refuses(
         Stale, f"execution {s.execution(1)} (epoch 2) of task {TASK_ID} is over", state="running"
     )
@@ -134,7 +134,7 @@ def _failed_without_process(error: str, kind: FailureKind) -> did.TaskFailed:
 
 def test_a_runner_going_down_gives_up_as_if_lost() -> None:
     """What a stopped runner reports as lost goes on as ``on_lost`` says, at once."""
-    report = s.finish(do.Outcome.LOST)
+    report = s.finish(tell.Outcome.LOST)
     _, (lost, again) = given(s.running(max_retries=1)).after(report)
     assert isinstance(lost, did.ExecutionLost)
     assert (lost.given_up, lost.begun, lost.reason) == (True, True, "its runner was stopped")
@@ -147,7 +147,7 @@ def test_a_runner_going_down_gives_up_as_if_lost() -> None:
 
 def test_giving_up_releases_the_lease() -> None:
     """A lease that is given up is released whether it expired or not; a lost one must have."""
-    for asked, op in ((s.finish(do.Outcome.LOST), LeaseOp.RELEASE), (s.lose(), LeaseOp.EXPIRE)):
+    for asked, op in ((s.finish(tell.Outcome.LOST), LeaseOp.RELEASE), (s.lose(), LeaseOp.EXPIRE)):
         before = given(s.running()).task
         _, happened = given(s.running()).after(asked)
         change = claims(before, happened, ttl_sec=8.0).lease

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from events import commands as do
+from events import running as tell
 from events import task as did
 from events.task import FailureKind, Status
 from pandar_daemon.domain.refusals import Rejected
@@ -93,7 +94,7 @@ def test_updated_metadata_is_obeyed() -> None:
     """New metadata replaces the old and rules from the next decision on."""
     updated, _ = given(s.running(max_retries=1)).after(s.update(metadata={"note": "no more"}))
     assert updated.task.metadata == {"note": "no more"}
-    updated.when(s.finish(do.Outcome.FAILED)).then([s.failed()])
+    updated.when(s.finish(tell.Outcome.FAILED)).then([s.failed()])
 
 
 def test_delete_says_what_it_was() -> None:
@@ -118,7 +119,7 @@ def test_failures_are_retried_until_they_are_used_up() -> None:
     """With two retries the third failure is the last; each pause is twice the one before."""
     task = given(s.running(max_retries=2))
     for n, pause in ((1, 10), (2, 20)):
-        task, happened = task.after(s.finish(do.Outcome.FAILED, by=n))
+        task, happened = task.after(s.finish(tell.Outcome.FAILED, by=n))
         assert happened == [
             s.failed(n, will_retry=True),
             s.retried(
@@ -126,12 +127,12 @@ def test_failures_are_retried_until_they_are_used_up() -> None:
             ),
         ]
         task, _ = task.after(s.dispatch(n + 1), at=NOW + timedelta(seconds=pause))
-    task.when(s.finish(do.Outcome.FAILED, by=3)).then([s.failed(3)])
+    task.when(s.finish(tell.Outcome.FAILED, by=3)).then([s.failed(3)])
 
 
 def test_a_pause_is_kept() -> None:
     """A runner gets the task when its pause is over and not a moment sooner."""
-    task, _ = given(s.running(max_retries=1)).after(s.finish(do.Outcome.FAILED))
+    task, _ = given(s.running(max_retries=1)).after(s.finish(tell.Outcome.FAILED))
     over = NOW + timedelta(seconds=10)
     task.when(s.dispatch(2), at=over - timedelta(microseconds=1)).refuses(
         Rejected, f"cannot dispatch task {TASK_ID} while it is pending", state="pending"
@@ -141,9 +142,9 @@ def test_a_pause_is_kept() -> None:
 
 def test_a_manual_retry_starts_the_count_anew() -> None:
     """Who asks for another attempt gets all automatic ones again, from the shortest pause on."""
-    task, _ = given(s.running(max_retries=1)).after(s.finish(do.Outcome.FAILED))
+    task, _ = given(s.running(max_retries=1)).after(s.finish(tell.Outcome.FAILED))
     task, _ = task.after(s.dispatch(2), at=NOW + timedelta(seconds=10))
-    task, happened = task.after(s.finish(do.Outcome.FAILED, by=2))
+    task, happened = task.after(s.finish(tell.Outcome.FAILED, by=2))
     assert happened == [s.failed(2)]
     task, happened = task.after(do.RetryTask(reason="fixed it"))
     assert happened == [s.retried(3, reason="fixed it")]
@@ -152,12 +153,12 @@ def test_a_manual_retry_starts_the_count_anew() -> None:
         s.failed(3, will_retry=True),
         s.retried(4, after_sec=10, automatic=True, counted=True, reason="retry 1 of 1"),
     ]
-    task.when(s.finish(do.Outcome.FAILED, by=3)).then(again)
+    task.when(s.finish(tell.Outcome.FAILED, by=3)).then(again)
 
 
 def test_nobody_is_asked_twice_after_a_denial() -> None:
     """A run that failed because somebody said no is not retried by itself."""
-    denied = s.finish(do.Outcome.FAILED, kind=FailureKind.DENIED)
+    denied = s.finish(tell.Outcome.FAILED, kind=FailureKind.DENIED)
     (failed,) = given(s.running(max_retries=3)).when(denied).happened
     assert isinstance(failed, did.TaskFailed)
     assert not failed.will_retry
@@ -175,12 +176,12 @@ def test_a_cancelled_task_can_be_retried() -> None:
 
 def test_done_before_the_kill_is_done() -> None:
     """A run that succeeded although a cancel was on its way has succeeded."""
-    given(s.cancelling()).when(s.finish(do.Outcome.COMPLETED)).then([s.completed()])
+    given(s.cancelling()).when(s.finish(tell.Outcome.COMPLETED)).then([s.completed()])
 
 
 def test_killed_by_cancel_is_cancelled() -> None:
     """A run that failed while it was being cancelled is cancelled, and not retried."""
-    (event,) = given(s.cancelling(max_retries=3)).when(s.finish(do.Outcome.FAILED)).happened
+    (event,) = given(s.cancelling(max_retries=3)).when(s.finish(tell.Outcome.FAILED)).happened
     assert isinstance(event, did.TaskCancelled)
     assert (event.exit_code, event.output_tail, event.duration_sec) == (2, "no\n", 1.5)
 
@@ -232,5 +233,5 @@ def test_an_event_of_another_kind_changes_nothing() -> None:
 def test_odd_metadata_of_old_events_counts_as_absent(bad: object) -> None:
     """A value that today's checks would refuse makes no rule fail."""
     given(s.running(max_retries=bad, on_lost=bad, on_deny=bad, agent=bad)).when(
-        s.finish(do.Outcome.FAILED)
+        s.finish(tell.Outcome.FAILED)
     ).then([s.failed()])

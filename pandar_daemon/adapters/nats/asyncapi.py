@@ -15,8 +15,9 @@ from msgspec import Struct
 
 from events import subjects
 from events.codec import EVENTS
-from events.commands import ACTIONS, RUNNER_ACTIONS, Accepted, Assignments, Renewed
+from events.commands import ACTIONS, Accepted
 from events.problem import CONTENT_TYPE, Problem
+from events.running import RUNNER_ACTIONS, Assignments, Renewed
 from events.task import Json
 from pandar_daemon.adapters.nats import asyncapi_messages as headers
 from pandar_daemon.adapters.nats import streams

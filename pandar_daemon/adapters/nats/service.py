@@ -11,7 +11,8 @@ import structlog
 from nats.aio.msg import Msg
 
 from events import instant, subjects
-from events.commands import ACTIONS, RUNNER_ACTIONS
+from events.commands import ACTIONS
+from events.running import RUNNER_ACTIONS
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.in_hand import InHand
 from pandar_daemon.adapters.nats.listening import Route

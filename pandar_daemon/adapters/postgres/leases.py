@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from uuid import UUID
 
-from events.commands import Held, LeaseState
+from events.running import Held, LeaseState
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.ports import Lease
 
