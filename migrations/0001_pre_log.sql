@@ -132,6 +132,8 @@ BEGIN
                 WHEN i.lease_op <> 'acquire'
                     AND (l.execution_id, l.epoch) IS DISTINCT FROM (i.lease_execution, i.lease_epoch)
                     THEN 'fenced'
+                WHEN i.lease_op <> 'acquire' AND i.lease_runner NOT IN ('', l.runner_id)
+                    THEN 'fenced'
                 WHEN i.lease_op = 'expire' AND l.expires_at > clock_timestamp() THEN 'fenced'
                 WHEN taken.item IS NOT NULL THEN 'taken'
                 ELSE 'appended'

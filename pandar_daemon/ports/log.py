@@ -31,7 +31,10 @@ class LeaseOp(StrEnum):
 
 
 class LeaseChange(Struct, frozen=True, kw_only=True):
-    """``runner_id`` and ``ttl_sec`` are read by ACQUIRE only."""
+    """``runner_id`` is whose it becomes (ACQUIRE) or must be; empty when no runner speaks.
+
+    ``ttl_sec`` is read by ACQUIRE only.
+    """
 
     op: LeaseOp
     task_id: int

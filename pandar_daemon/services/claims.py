@@ -33,8 +33,13 @@ def confirmation_key(task: Task) -> Key:
     return Key("confirmation", str(task.task_id))
 
 
-def claims(before: Task, events: Sequence[did.Event], *, ttl_sec: float) -> Claims:
-    """Return what these events need and free; ``ttl_sec`` is for a lease they acquire."""
+def claims(
+    before: Task, events: Sequence[did.Event], *, ttl_sec: float, holder: str = ""
+) -> Claims:
+    """Return what these events need and free; ``ttl_sec`` is for a lease they acquire.
+
+    ``holder`` is the runner that speaks, whose lease it must be; empty for everybody else.
+    """
     after = before
     for event in events:
         after = evolve(after, event)
@@ -42,7 +47,7 @@ def claims(before: Task, events: Sequence[did.Event], *, ttl_sec: float) -> Clai
     return Claims(
         tuple(sorted(holds - held)),
         tuple(sorted(held - holds)),
-        _lease(before, after, events, ttl_sec),
+        _lease(before, after, events, ttl_sec, holder),
     )
 
 
@@ -57,7 +62,7 @@ def keys_of(task: Task) -> set[Key]:
 
 
 def _lease(
-    before: Task, after: Task, events: Sequence[did.Event], ttl_sec: float
+    before: Task, after: Task, events: Sequence[did.Event], ttl_sec: float, holder: str
 ) -> LeaseChange | None:
     live = before.execution or after.execution
     if live is None or not events:
@@ -67,7 +72,7 @@ def _lease(
         task_id=after.task_id,
         execution_id=live.execution_id,
         epoch=live.epoch,
-        runner_id=live.runner_id,
+        runner_id=holder,
         ttl_sec=ttl_sec,
     )
 

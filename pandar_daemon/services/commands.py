@@ -173,7 +173,7 @@ class Commands:
         for event in events:
             after = kind.evolve(after, event)
         kept = Kept(id=int(id_of(loaded.stream)), status=getattr(after, "status", None))
-        held = self._claims(loaded.state, events)
+        held = self._claims(request, loaded.state, events)
         item = self._item(request, loaded, events, kept, held, after)
         verdict = await self._store.append(item)
         match verdict:
@@ -190,10 +190,10 @@ class Commands:
             case Conflict():
                 return None
 
-    def _claims(self, before: Task | Project, events: Sequence[Event]) -> Claims:
+    def _claims(self, request: Request, before: Task | Project, events: Sequence[Event]) -> Claims:
         if isinstance(before, Project):
             return Claims()
-        return claims(before, events, ttl_sec=self._ttl)
+        return claims(before, events, ttl_sec=self._ttl, holder=request.holder)
 
     def _item(
         self,

@@ -177,7 +177,7 @@ class Dispatcher:
         dispatch = Dispatch(execution_id=self._clock.new_id(), runner_id=request.runner)
         ask = Ask(self._clock.now(), request.principal.user)
         events = task_rules.decide(loaded.state, dispatch, ask)
-        held = claims(loaded.state, events, ttl_sec=self._ttl)
+        held = claims(loaded.state, events, ttl_sec=self._ttl, holder=request.holder)
         return Append(
             stream=loaded.stream,
             expected_version=loaded.version,

@@ -69,7 +69,7 @@ class Endpoint:
 
     async def _renew(self, request: Request, renew: tell.Renew) -> tell.Renewed:
         try:
-            states = await self._leases.renew(request.runner, renew.leases, self._ttl)
+            states = await self._leases.renew(request.holder, renew.leases, self._ttl)
         except ConnectionError as error:
             raise Unavailable("the database is away; renew again") from error
         return tell.Renewed(ttl_sec=self._ttl, leases=states)

@@ -52,6 +52,14 @@ class Request(Struct, frozen=True, kw_only=True):
     expected_version: int | None
     body: bytes
 
+    @property
+    def holder(self) -> str:
+        """Return whom a lease belongs to that this request takes or uses; empty for no runner.
+
+        The token's bearer is part of it: to know a runner's name is not to be it.
+        """
+        return f"{self.principal.actor}/{self.runner}" if self.runner else ""
+
 
 class Requests:
     """Reads messages."""

@@ -27,7 +27,7 @@ from pandar_daemon.services.relay import Relay
 from pandar_daemon.telemetry import Metrics
 from tests.support.bus import PATIENCE_SEC, connected
 from tests.support.clock import ManualClock
-from tests.support.desk import OWNER, Desk, desk, problem
+from tests.support.desk import OWNER, RUNNER, Desk, desk, finished, held, problem
 from tests.support.log import running
 from tests.support.servers import TestServers
 from tests.support.waiting import until
@@ -276,6 +276,25 @@ async def test_a_renewal_says_what_became_of_each_lease(one: Desk, other: Desk) 
     answer = await one.finish(work, outcome=tell.Outcome.CANCELLED)
     assert answer.status == "cancelled"
     assert await one.renew(work) == [LeaseState.LOST]
+
+
+@pytest.mark.parametrize(
+    ("who", "runner"), [("runner:evil", RUNNER), ("runner:local", "r-another")]
+)
+async def test_a_lease_is_its_runner_s_alone(one: Desk, who: str, runner: str) -> None:
+    """Whoever knows the ids of an execution, but is not its runner, changes nothing."""
+    work = await _given(one)
+    renew = tell.Renew(leases=[held(work)])
+    answer = await one.run("renew", renew, who=who, runner=runner)
+    renewed = msgspec.json.decode(answer, type=tell.Renewed)
+    assert renewed.leases == {work.execution_id: LeaseState.LOST}
+    progress = tell.ReportProgress(
+        task_id=work.task_id, execution_id=work.execution_id, epoch=work.epoch, progress=50
+    )
+    for action, said in (("finish", finished(work)), ("progress", progress)):
+        refused = await problem(one.run(action, said, who=who, runner=runner))
+        assert refused.status == 409
+    assert await one.renew(work) == [LeaseState.HELD]
 
 
 async def test_a_lease_has_begun_once_it_was_renewed(one: Desk, database_url: str) -> None:

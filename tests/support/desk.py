@@ -94,10 +94,16 @@ class Desk(Struct):
         return int((await self.ask(who, "task.create", filing(project, **fields))).id)
 
     async def run(
-        self, action: str, command: do.Command, *, runner: str = RUNNER, cid: str | None = None
+        self,
+        action: str,
+        command: do.Command,
+        *,
+        runner: str = RUNNER,
+        cid: str | None = None,
+        who: str = "runner:local",
     ) -> bytes:
         """Return the answer to what a runner says."""
-        headers = {"Pandar-Token": self.token("runner:local")}
+        headers = {"Pandar-Token": self.token(who)}
         if cid is not None:
             headers["Pandar-Command-Id"] = cid
         return await self.handle(

@@ -12,12 +12,12 @@ from aiohttp import web
 
 from events.task import Json
 from pandar_daemon.adapters.http.bodies import answer
-from pandar_daemon.adapters.http.deps import PRINCIPAL, Deps, deps
+from pandar_daemon.adapters.http.deps import PRINCIPAL, BusPosition, Deps, deps
 from pandar_daemon.adapters.http.middlewares import authenticate
 from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission
 from pandar_daemon.domain.refusals import Forbidden
-from pandar_daemon.ports import Head, OutputKey, Wire
+from pandar_daemon.ports import EventStore, Head, OutputKey, Wire
 from pandar_daemon.telemetry import Metrics
 from pandar_daemon.telemetry.metrics import CONTENT_TYPE
 
@@ -58,7 +58,9 @@ async def _lags(needs: Deps, head: Head, reasons: list[str]) -> Json:
     projected = await _probe("read models", needs.projects.position(), reasons)
     if projected == 0 and head.position > 0:
         reasons.append("the read models are being made")
-    lag_of_bus = await _probe("event stream", _bus_lag(needs, head), reasons)
+    lag_of_bus = await _probe(
+        "event stream", bus_lag(needs.store, needs.bus_position, head), reasons
+    )
     lags = {
         "projection_lag": None if projected is None else max(0, head.position - projected),
         "bus_lag": lag_of_bus,
@@ -71,15 +73,15 @@ async def _lags(needs: Deps, head: Head, reasons: list[str]) -> Json:
     return lags
 
 
-async def _bus_lag(needs: Deps, head: Head) -> int:
+async def bus_lag(store: EventStore, position: BusPosition, head: Head) -> int:
     """Return how far the bus is behind the log; below 0 when it is ahead of it.
 
     The log's end is read after the bus's, and in the same epoch: what was appended and published
-    meanwhile does not make the bus look ahead.
+    since ``head`` was read does not make the bus look ahead.
     """
     while True:
-        published = await needs.bus_position(head)
-        now = await needs.store.head()
+        published = await position(head)
+        now = await store.head()
         if now.epoch == head.epoch:
             return now.position - published
         head = now
