@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 TICK_SEC = 1.0
 LEAD_SEC = 10.0
+GRACE_SEC = 4.0
+"""The least grace, however short leases are: a reconnection may pause for 3 s."""
 
 
 class Reaper:
@@ -64,6 +66,7 @@ class Reaper:
     async def _look(self) -> None:
         try:
             if await self._leadership.acquire("reaper", self._holder, LEAD_SEC):
+                await self._wire.rtt()  # a bus that fell silent may not have been missed yet
                 await self._tick()
             else:
                 self._trouble_at = self._clock.boottime()
@@ -87,7 +90,7 @@ class Reaper:
         up_since = self._wire.up_since
         if up_since is None:
             return False
-        return self._clock.boottime() - max(up_since, self._trouble_at) > self._ttl
+        return self._clock.boottime() - max(up_since, self._trouble_at) > max(self._ttl, GRACE_SEC)
 
     async def _lose(self, lease: Lease) -> None:
         log.warning("reaper.lease_expired", task=lease.task_id, runner=lease.runner_id)

@@ -117,11 +117,11 @@ async def test_a_stopped_runner_changes_nothing_when_it_wakes(
     await until((tmp_path / "ended").exists)
     frozen = int(pids.read_text())
     await until(lambda: is_frozen(frozen))
-    written = times_in(tmp_path / "wrote-1")
 
     await second.start("runner")
     await until((tmp_path / "wrote-2").exists)
     assert is_frozen(frozen)
+    written = times_in(tmp_path / "wrote-1")
     runner.process.send_signal(signal.SIGCONT)
     await until(lambda: not state_of(frozen))
     for task in (writing, ending):
@@ -130,7 +130,7 @@ async def test_a_stopped_runner_changes_nothing_when_it_wakes(
     (tmp_path / "go").touch()
     await all_over(database_url, [writing.stream, ending.stream])
 
-    assert times_in(tmp_path / "wrote-1") == written, "it wrote when frozen"
+    assert times_in(tmp_path / "wrote-1") == written, "it wrote after it was woken"
     story = await story_of(database_url, writing)
     check_leases(story, written, times_in(tmp_path / "wrote-2"))
     assert marks_of(marks) == dict.fromkeys(("0/1", "0/2", "1/1", "1/2"), 1)

@@ -99,7 +99,12 @@ async def send_raw(url: str, protocol: bytes) -> None:
     """Send bytes no client library would; returns once the server has handled them."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    hello = json.dumps({"verbose": False, "headers": True, "auth_token": parts.username})
+    who = (
+        {"user": parts.username, "pass": parts.password}
+        if parts.password
+        else {"auth_token": parts.username}
+    )
+    hello = json.dumps({"verbose": False, "headers": True, **who})
     writer.write(f"CONNECT {hello}\r\n".encode() + protocol + b"PING\r\n")
     while b"PONG" not in (line := await reader.readline()):
         assert line, "the server hung up"
