@@ -41,7 +41,7 @@ class Tail:
         Raises what the store raises.
         """
         if not self._last:
-            self._last = (await self._store.head()).position
+            self._reach((await self._store.head()).position)
         async with aclosing(self._feed.batches(self._last, _BATCH)) as batches:
             async for batch in batches:
                 self._grow(batch)
@@ -50,7 +50,11 @@ class Tail:
         self._events.extend(batch)
         if len(self._events) > 2 * self._kept:
             del self._events[: -self._kept]
-        self._last = batch[-1].position
+        self._reach(batch[-1].position)
+
+    def _reach(self, position: int) -> None:
+        """Take note of where the log ends now, and wake everybody who waits."""
+        self._last = position
         grown, self._grown = self._grown, asyncio.Event()
         grown.set()
 

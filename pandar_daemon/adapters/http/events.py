@@ -40,6 +40,9 @@ class Wanted(Query, frozen=True, kw_only=True):
     type: list[str] = []
 
 
+_OF_MEMBERSHIP = ("project.", "member.")
+
+
 def message(id_: str, name: str, data: bytes) -> bytes:
     """Return one event in the format of Server-Sent Events."""
     lines = b"".join(b"data: " + line + b"\n" for line in data.split(b"\n"))
@@ -61,6 +64,7 @@ class Follower:
         self._membership = membership
         self._principal = principal
         self._token = token
+        self._since: int | None = None
 
     async def next(self, position: int) -> list[Recorded]:
         """Return the events after a position; none once the log was silent for a heartbeat."""
@@ -80,8 +84,14 @@ class Follower:
         self._needs.metrics.streamed()
 
     async def sees(self, recorded: Recorded) -> bool:
-        """Whether the client may see an event, now."""
-        return await self._membership.sees(self._principal, recorded.project_id)
+        """Whether the client may see an event, now.
+
+        Judged by memberships at least as new as the last change of any that came before it: what
+        somebody did in a project they just made, or were just let into, must not pass them by.
+        """
+        if self._since is None or recorded.type.startswith(_OF_MEMBERSHIP):
+            self._since = recorded.position
+        return await self._membership.sees(self._principal, recorded.project_id, self._since)
 
     async def still_valid(self) -> bool:
         """Whether the client's token is still good."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 from events.task import Json
 from pandar_daemon.adapters.http.deps import PRINCIPAL, Deps, deps
 from pandar_daemon.adapters.http.params import id_in_path
-from pandar_daemon.adapters.http.positions import caught_up
+from pandar_daemon.adapters.http.positions import caught_up, reached
 from pandar_daemon.domain import access
 from pandar_daemon.domain.access import Permission, Principal
 from pandar_daemon.domain.refusals import Forbidden, NotFound
@@ -76,6 +76,7 @@ async def task(request: web.Request) -> Json:
 
 class _Known(Struct, frozen=True):
     until: float
+    at: int  # the position the roles are at least as new as
     roles: dict[int, str]
 
 
@@ -89,24 +90,26 @@ class Membership:
         self._needs = needs
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
-    async def sees(self, principal: Principal, project_id: int | None) -> bool:
-        """Whether a principal may read the tasks of a project.
+    async def sees(self, principal: Principal, project_id: int | None, since: int) -> bool:
+        """Whether a principal may read the tasks of a project, judged at ``since`` or later.
 
-        What is in no project is only for those who may see everything.
+        What is in no project is only for those who may see everything. Raises `Unavailable` when
+        the read models do not reach ``since`` in time.
         """
         if principal.everywhere:
             return access.within_ceiling(principal, Permission.TASK_READ)
         if project_id is None:
             return False
-        held = await self._roles(principal.user)
+        held = await self._roles(principal.user, since)
         return access.may(principal, Permission.TASK_READ, held.get(project_id))
 
-    async def _roles(self, user: str) -> dict[int, str]:
+    async def _roles(self, user: str, since: int) -> dict[int, str]:
         now = self._needs.clock.boottime()
         known = self._known.get(user)
-        if known is None or known.until <= now:
+        if known is None or known.until <= now or known.at < since:
+            await reached(self._needs, since)
             held = await self._needs.projects.roles(user)
-            known = _Known(now + self._needs.limits.membership_sec, held)
+            known = _Known(now + self._needs.limits.membership_sec, since, held)
             self._known[user] = known
             self._known.move_to_end(user)
             while len(self._known) > _USERS_REMEMBERED:
