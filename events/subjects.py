@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from events.envelope import Recorded
-from events.ids import TOKEN, category_of, id_of
+from events.ids import TOKEN, id_of
 
 ROOT = "pandar.v1"
 ANY = "_"
@@ -96,14 +96,8 @@ class BadSubject(ValueError):
     """The subject is not one of ours, or a token of it is malformed."""
 
 
-class Target(tuple[str, str, str]):
-    """``(action, project, target)`` of a command's subject, as text."""
-
-    __slots__ = ()
-
-
-def parse_command(subject: str) -> Target:
-    """Return what a subject under ``cmd`` or ``queue`` names.
+def parse_command(subject: str) -> tuple[str, str, str]:
+    """Return action, project and target, as text, that a subject under ``cmd`` or ``queue`` names.
 
     Raises `BadSubject` when it does not have exactly the tokens of one.
     """
@@ -112,9 +106,6 @@ def parse_command(subject: str) -> Target:
             tokens = subject[len(root) + 1 :].split(".")
             if len(tokens) == 4 and all(map(TOKEN.fullmatch, tokens)):  # noqa: PLR2004
                 category, action, project, target = tokens
-                return Target((f"{category}.{action}", project, target))
+                return f"{category}.{action}", project, target
     msg = f"expected {COMMANDS}.<category>.<action>.<project>.<id>, got {subject!r}"
     raise BadSubject(msg)
-
-
-__all__ = ["BadSubject", "Target", "category_of", "command", "event", "parse_command", "queued"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import assert_never
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from events import commands as do
 from events import project as did
 from events.project import MemberRole
 from events.task import Event
+from pandar_daemon.domain.partial import changed, stated
 from pandar_daemon.domain.refusals import NotFound, Rejected
 
 ProjectCommand = do.CreateProject | do.UpdateProject | do.AddMember | do.RemoveMember
@@ -77,11 +78,7 @@ def _create(project: Project, command: do.CreateProject, user: str) -> list[did.
 
 
 def _update(project: Project, command: do.UpdateProject) -> list[did.ProjectEvent]:
-    changes = {
-        field: value
-        for field in command.__struct_fields__
-        if (value := getattr(command, field)) is not UNSET and value != getattr(project, field)
-    }
+    changes = changed(command, project)
     return [did.ProjectUpdated(**changes)] if changes else []
 
 
@@ -93,12 +90,7 @@ def evolve(project: Project, event: Event) -> Project:
                 project.project_id, event.owner, event.name, event.git_url, event.description
             )
         case did.ProjectUpdated():
-            changes = {
-                field: value
-                for field in event.__struct_fields__
-                if (value := getattr(event, field)) is not UNSET
-            }
-            return msgspec.structs.replace(project, **changes)
+            return msgspec.structs.replace(project, **stated(event))
         case did.MemberAdded():
             members = {**project.members, event.user: event.role}
             return msgspec.structs.replace(project, members=members)

@@ -16,6 +16,7 @@ from events import running as tell
 from events import task as did
 from events.task import TERMINAL, Status
 from pandar_daemon.domain import task_confirmation, task_execution
+from pandar_daemon.domain.partial import changed
 from pandar_daemon.domain.refusals import NotFound
 from pandar_daemon.domain.task_execution import Dispatch
 from pandar_daemon.domain.task_rules import Ask, refuse, retried, status_of
@@ -102,11 +103,7 @@ def _update(task: Task, command: do.UpdateTask) -> list[did.TaskEvent]:
     moves = command.scheduled_at is not UNSET and command.scheduled_at != task.scheduled_at
     if moves and (task.status is not Status.PENDING or task.queued):
         raise refuse(task, "reschedule")
-    changes = {
-        field: value
-        for field in command.__struct_fields__
-        if (value := getattr(command, field)) is not UNSET and value != getattr(task, field)
-    }
+    changes = changed(command, task)
     return [did.TaskUpdated(**changes)] if changes else []
 
 

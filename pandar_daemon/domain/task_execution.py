@@ -171,33 +171,32 @@ def _cancelled(task: Task, command: tell.FinishExecution) -> did.TaskCancelled:
 
 def lose(task: Task, command: do.LoseExecution, ask: Ask) -> list[did.TaskEvent]:
     """End an execution whose lease expired, and go on as the task's ``on_lost`` says."""
-    live = _live(task, command.execution_id, command.epoch)
-    lost = did.ExecutionLost(
-        execution_id=live.execution_id,
-        epoch=live.epoch,
-        runner_id=live.runner_id,
-        begun=command.begun,
-    )
-    return [lost, *_after_loss(evolve(task, lost), task, command, ask)]
+    return _lose(task, command, ask)
 
 
 def _give_up(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
     """End an execution its runner gave up, going on as if its lease had expired."""
-    live = _live(task, command.execution_id, command.epoch)
+    terms = do.LoseExecution(
+        execution_id=command.execution_id,
+        epoch=command.epoch,
+        begun=True,
+        confirmation_id=uuid5(command.execution_id, LOST_GATE),
+        expires_at=ask.at + timedelta(seconds=RECOVERY_SEC),
+    )
+    return _lose(task, terms, ask, reason=command.error, given_up=True)
+
+
+def _lose(
+    task: Task, terms: do.LoseExecution, ask: Ask, *, reason: str = "", given_up: bool = False
+) -> list[did.TaskEvent]:
+    live = _live(task, terms.execution_id, terms.epoch)
     lost = did.ExecutionLost(
         execution_id=live.execution_id,
         epoch=live.epoch,
         runner_id=live.runner_id,
-        begun=True,
-        reason=command.error,
-        given_up=True,
-    )
-    terms = do.LoseExecution(
-        execution_id=live.execution_id,
-        epoch=live.epoch,
-        begun=True,
-        confirmation_id=uuid5(live.execution_id, LOST_GATE),
-        expires_at=ask.at + timedelta(seconds=RECOVERY_SEC),
+        begun=terms.begun,
+        reason=reason,
+        given_up=given_up,
     )
     return [lost, *_after_loss(evolve(task, lost), task, terms, ask)]
 

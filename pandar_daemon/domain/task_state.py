@@ -9,11 +9,12 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from events import commands as do
 from events import task as did
 from events.task import Json, Priority, Status
+from pandar_daemon.domain.partial import stated
 from pandar_daemon.domain.policy import Policy, policy
 
 
@@ -126,12 +127,7 @@ def _created(event: did.TaskCreated) -> Task:
 
 
 def _after_updated(task: Task, event: did.TaskUpdated) -> Task:
-    changes = {
-        field: value
-        for field in event.__struct_fields__
-        if (value := getattr(event, field)) is not UNSET
-    }
-    updated = _with(task, **changes)
+    updated = _with(task, **stated(event))
     return _with(updated, policy=policy(updated.metadata))
 
 
