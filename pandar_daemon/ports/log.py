@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -143,8 +144,8 @@ class EventStore(Protocol):
         """Return at most ``limit`` events from position ``after + 1`` on, dense and in order."""
         ...
 
-    async def receipt(self, command_id: str) -> Receipt | None:
-        """Return what is kept of a command, if it was ever stored."""
+    async def receipts(self, command_ids: Sequence[str]) -> list[Receipt]:
+        """Return what is kept of those commands that were ever stored, in their order."""
         ...
 
     async def head(self) -> Head:

@@ -228,8 +228,7 @@ class Commands:
 
         ``None`` when the state that was judged is over: the next one is to be judged.
         """
-        receipt = await self._store.receipt(request.command_id)
-        if receipt is not None:
+        for receipt in await self._store.receipts([request.command_id]):
             return replay(request, receipt)
         if isinstance(refusal, Stale):
             await self._reject(request, loaded.stream, refusal)

@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 CLAIM_WAIT_SEC = 5.0
 IDLE_SEC = 0.25
+GATHER_SEC = 0.02
+"""Slots freed so soon after the first are claimed with it: in one commit, as is their renewal."""
 HEARTBEAT_SEC = 5.0
 RETRY_SEC = 0.5
 CLOSE_SEC = 10.0
@@ -156,6 +158,7 @@ class Runner:
         while True:
             while self.draining or self.running >= self.slots:
                 await _wait(self._freed, IDLE_SEC)
+                await asyncio.sleep(GATHER_SEC)
             claim = Claim(slots=self.slots - self.running, wait_sec=CLAIM_WAIT_SEC)
             answer = await self._ask_for_work(claim)
             self._ttl = answer.ttl_sec

@@ -112,6 +112,10 @@ class Streams:
             self._remember(advanced)
         return state
 
+    def known(self, stream: str) -> Loaded[object] | None:
+        """Return what is remembered of a stream, without a look at the log."""
+        return self._cache.get(stream)
+
     def forget(self, stream: str) -> None:
         """Read a stream anew next time."""
         self._cache.pop(stream, None)

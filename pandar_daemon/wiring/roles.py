@@ -28,6 +28,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.endpoint import Endpoint
+from pandar_daemon.services.giving import Giver
 from pandar_daemon.services.lifecycle import Run
 from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.reaper import Reaper
@@ -118,8 +119,12 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
     settings = parts.settings
     streams = Streams(parts.store, parts.clock)
     dispatcher = Dispatcher(
-        store=parts.store,
-        streams=streams,
+        giver=Giver(
+            store=parts.store,
+            streams=streams,
+            clock=parts.clock,
+            lease_ttl_sec=settings.lease_ttl_sec,
+        ),
         queue=PgWorkQueue(parts.database, parts.clock),
         clock=parts.clock,
         lease_ttl_sec=settings.lease_ttl_sec,
@@ -141,7 +146,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         metrics=parts.metrics,
         lease_ttl_sec=settings.lease_ttl_sec,
     )
-    arrivals = Arrivals(parts.live, PgProjectReads(parts.database), dispatcher)
+    arrivals = Arrivals(parts.live, PgProjectReads(parts.database), streams, dispatcher)
     queue = QueueDoor(parts.connection, parts.clock, replicas=settings.nats_replicas)
     return [
         ("dispatcher", dispatcher.run),

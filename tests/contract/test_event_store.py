@@ -68,7 +68,7 @@ async def test_a_stale_version_is_reported(log: Log) -> None:
     for version in (0, 1, 3):
         stale = item("task-1", version, command_id=f"stale-{version}")
         assert await log.store.append(stale) == Conflict(2)
-        assert await log.store.receipt(stale.command_id) is None
+        assert await log.store.receipts([stale.command_id]) == []
     assert texts(await log.everything()) == ["a", "b"]
 
 
@@ -79,8 +79,7 @@ async def test_an_append_without_events_keeps_the_receipt(log: Log) -> None:
     idle = msgspec.structs.replace(item("task-1", 1, command_id="idle"), events=())
     assert await log.store.append(idle) == Appended(position=1, version=1)
     assert (await log.store.head()).position == 2
-    receipt = await log.store.receipt("idle")
-    assert receipt is not None
+    (receipt,) = await log.store.receipts(["idle"])
     assert (receipt.stream, receipt.position, receipt.version) == ("task-1", 1, 1)
     assert receipt.answer == idle.answer
     assert isinstance(await log.store.append(idle), Replayed)
@@ -117,7 +116,7 @@ async def test_a_poisoned_item_fails_alone(log: Log, where: int) -> None:
     assert failed == [where]
     assert sum(isinstance(verdict, Appended) for verdict in verdicts) == 14
     assert [each.position for each in await log.everything()] == list(range(1, 15))
-    assert await log.store.receipt(items[where].command_id) is None
+    assert await log.store.receipts([items[where].command_id]) == []
 
 
 async def test_every_kind_of_poison(log: Log) -> None:
@@ -152,7 +151,7 @@ async def test_a_command_is_answered_once(log: Log, database_url: str) -> None:
     out = await run_process(database_url, "task-1", "again", "request")
     receipt = msgspec.json.decode(out, type=Once).replayed
     assert receipt is not None
-    assert receipt == await log.store.receipt("again")
+    assert [receipt] == await log.store.receipts(["never", "again"])
     assert (receipt.stream, receipt.position, receipt.version) == ("task-1", 2, 1)
     assert receipt.answer == b'{"id":1}'
     assert (await log.store.head()).position == 2
@@ -183,7 +182,7 @@ async def test_a_command_raced_by_two_processes_is_one(log: Log, database_url: s
 
 async def test_a_receipt_of_nothing(log: Log) -> None:
     """A command nobody sent has none."""
-    assert await log.store.receipt("never") is None
+    assert await log.store.receipts(["never"]) == []
 
 
 # --- set constraints -------------------------------------------------------------------------

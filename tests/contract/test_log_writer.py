@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from pandar_daemon.adapters.clock import SystemClock
+from pandar_daemon.adapters.postgres import writer
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
 from pandar_daemon.adapters.postgres.writer import QUEUE_MAX
 from pandar_daemon.ports import Appended, Conflict
@@ -84,3 +85,29 @@ async def test_committed_hears_of_positions(database_url: str, log: Log) -> None
         await store.append(item("task-1", 0, command_id="stale"))
         await store.append(item("task-1", 2))
     assert heard == [2, 3]
+
+
+async def test_commits_keep_a_pace_unless_enough_waits(
+    log: Log, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first append waits for nothing; those that follow closely share the next commit."""
+    monkeypatch.setattr(writer, "PACE_SEC", 3_600.0)
+    monkeypatch.setattr(writer, "PACE_ITEMS", 3)
+    await log.store.append(item("task-1"))
+    early = [asyncio.create_task(log.store.append(item(f"task-{n}"))) for n in (2, 3)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not any(waiting.done() for waiting in early)
+    await log.store.append(item("task-4"))
+    await asyncio.gather(*early)
+    admin = await asyncpg.connect(database_url)
+    try:
+        assert await admin.fetchval("SELECT count(DISTINCT xmin::text) FROM events") == 2
+    finally:
+        await admin.close()
+
+
+async def test_a_pace_ends_by_itself(log: Log) -> None:
+    """An append that nobody follows is stored too, when the time has passed."""
+    for n in range(3):
+        assert isinstance(await log.store.append(item(f"task-{n}")), Appended)

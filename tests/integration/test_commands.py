@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 
 import msgspec
 import pytest
@@ -211,13 +211,13 @@ async def test_a_refusal_in_a_race_is_kept_or_judged_anew(
 ) -> None:
     """A state that changes between the refusal and its keeping is not what is refused."""
     task = await one.task(await one.project())
-    receipt = one.log.store.receipt
+    receipts = one.log.store.receipts
 
-    async def changed_meanwhile(command_id: str) -> object:
+    async def changed_meanwhile(command_ids: Sequence[str]) -> object:
         await other.ask(OWNER, "task.cancel", target=task, cid="cancel")
-        return await receipt(command_id)
+        return await receipts(command_ids)
 
-    monkeypatch.setattr(one.log.store, "receipt", changed_meanwhile)
+    monkeypatch.setattr(one.log.store, "receipts", changed_meanwhile)
     answer = await one.ask(OWNER, "task.retry", target=task, cid="retry")
     assert answer.status == "pending"
     assert await other.ask(OWNER, "task.retry", target=task, cid="retry") == answer
@@ -292,7 +292,6 @@ async def test_a_kept_refusal_reads_back_as_it_was(one: Desk) -> None:
     """The problem in the receipt is the problem that was told, byte for byte."""
     task = await one.task(await one.project())
     said = await problem(one.ask(OWNER, "task.retry", target=task, cid="r"))
-    receipt = await one.log.store.receipt("r")
-    assert receipt is not None
+    (receipt,) = await one.log.store.receipts(["r"])
     kept = msgspec.json.decode(receipt.answer, type=dict[str, Problem])
     assert kept == {"problem": said}

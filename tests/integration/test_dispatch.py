@@ -11,6 +11,7 @@ import pytest
 
 from events import running as tell
 from events import subjects
+from events.envelope import Recorded
 from events.ids import task_stream
 from events.running import LeaseState
 from events.task import Json
@@ -147,6 +148,34 @@ async def test_a_claim_repeated_while_the_first_waits_gives_nothing_twice(
     assert all(len(answer) == 1 for answer in given)
 
 
+async def test_the_slots_of_a_claim_share_a_commit(one: Desk, database_url: str) -> None:
+    """However many tasks it is given, they start in one transaction."""
+    project = await one.project()
+    tasks = [await one.task(project) for _ in range(7)]
+    await one.settle()
+    assert _ids(await one.claim(7)) == tasks
+    admin = await asyncpg.connect(database_url)
+    try:
+        started = "SELECT count(DISTINCT xmin::text) FROM events WHERE type = 'task.started'"
+        assert await admin.fetchval(started) == 1
+    finally:
+        await admin.close()
+
+
+async def test_a_repeated_claim_finds_what_it_got_beside_tasks_it_did_not(
+    one: Desk, other: Desk
+) -> None:
+    """A slot whose candidate could not begin is filled by the next one, and each is found again."""
+    project = await one.project()
+    taken, first, second = [await one.task(project) for _ in range(3)]
+    await one.settle()
+    await other.ask(OWNER, "task.cancel", target=taken)
+    given = await one.claim(2, cid="holes")
+    assert sorted(_ids(given)) == [first, second]
+    again = await other.claim(2, cid="holes")
+    assert {work.execution_id for work in again} == {work.execution_id for work in given}
+
+
 async def test_a_claim_that_got_nothing_may_be_asked_again(one: Desk) -> None:
     """Nothing is no answer to keep: under the same id there may be work a moment later."""
     project = await one.project()
@@ -191,7 +220,7 @@ async def test_a_task_cancelled_before_the_read_model_knows_is_not_given(
 class Waiting:
     """A claim that waits, and how often it has looked for work."""
 
-    def __init__(self, at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, at: Desk, monkeypatch: pytest.MonkeyPatch, slots: int = 1) -> None:
         self._dispatcher = at.dispatcher
         self.looks = 0
         queue = self._dispatcher._queue
@@ -203,7 +232,7 @@ class Waiting:
 
         monkeypatch.setattr(queue, "candidates", counted)
         monkeypatch.setattr(dispatcher, "POLL_SEC", 3_600.0)
-        self.claim = asyncio.create_task(at.claim(wait_sec=20.0))
+        self.claim = asyncio.create_task(at.claim(slots, wait_sec=20.0))
 
     async def begun(self) -> None:
         """Return once it has looked in vain, and waits."""
@@ -213,7 +242,7 @@ class Waiting:
 async def test_new_work_wakes_a_waiting_claim(
     one: Desk, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the event on the bus, once the read model has it: the claim looks twice, not more."""
+    """The event on the bus names the task: it is tried without another look at a read model."""
     monkeypatch.setattr(arrivals, "PATIENCE_SEC", PATIENCE_SEC)
     project = await one.project()
     async with connected(nats_url) as bus, asyncio.timeout(PATIENCE_SEC):
@@ -227,7 +256,7 @@ async def test_new_work_wakes_a_waiting_claim(
             metrics=Metrics(),
             holder="relay",
         )
-        arriving = Arrivals(NatsLive(bus), PgProjectReads(database), one.dispatcher)
+        arriving = Arrivals(NatsLive(bus), PgProjectReads(database), one.streams, one.dispatcher)
         projector = one.log.projector()
         async with running(relay.run(), arriving.run(), projector.run()):
             await projector.reached(1)
@@ -236,7 +265,49 @@ async def test_new_work_wakes_a_waiting_claim(
             task = await one.task(project)
             bell.ring(0)
             assert _ids(await waiting.claim) == [task]
-    assert waiting.looks == 2
+    assert waiting.looks == 1
+
+
+async def test_tasks_that_arrive_together_are_given_together(
+    one: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiting claim takes what came within a moment, as far as its slots go."""
+    project = await one.project()
+    await one.settle()
+    waiting = Waiting(one, monkeypatch, slots=2)
+    await waiting.begun()
+    tasks = [await one.task(project) for _ in range(3)]
+    monkeypatch.setattr(dispatcher, "GATHER_SEC", 0.0)
+    for task in tasks:
+        one.dispatcher.work_arrived(task)
+    assert _ids(await waiting.claim) == tasks[:2]
+    await one.settle()
+    assert _ids(await one.claim(2)) == tasks[2:]
+
+
+async def test_only_the_end_of_a_task_with_a_key_may_free_others(one: Desk, nats_url: str) -> None:
+    """After it claims look at everything; after the end of any other task they need not."""
+    project = await one.project()
+    first = await one.task(project, metadata={"concurrency_key": "deploy"})
+    plain = await one.task(project)
+    second = await one.task(project, metadata={"concurrency_key": "deploy"})
+    await one.settle()
+    work = await one.claim(3)
+    assert sorted(_ids(work)) == [first, plain]
+    async with connected(nats_url) as bus, asyncio.timeout(PATIENCE_SEC):
+        reads = PgProjectReads(one.log.database)
+        arriving = Arrivals(NatsLive(bus), reads, one.streams, one.dispatcher)
+        ended = {each.task_id: each for each in work}
+        assert not arriving._may_free((await _after_end(one, ended[plain]))[-1])
+        assert arriving._may_free((await _after_end(one, ended[first]))[-1])
+    assert _ids(await one.claim(1)) == [second]
+
+
+async def _after_end(at: Desk, work: tell.Assignment) -> list[Recorded]:
+    """End an execution; return its task's events."""
+    await at.finish(work)
+    await at.settle()
+    return await at.history(work.task_id)
 
 
 async def test_a_claim_that_waits_is_answered_when_the_daemon_stops(

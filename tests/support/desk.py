@@ -26,6 +26,7 @@ from pandar_daemon.ports import Headers, Message, Wire
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.endpoint import Endpoint
+from pandar_daemon.services.giving import Giver
 from pandar_daemon.services.requests import Requests
 from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
@@ -195,9 +196,9 @@ async def desk(url: str, clock: ManualClock, *, wire: Wire | None = None) -> Asy
             clock=clock,
             lease_ttl_sec=TTL_SEC,
         )
+        giver = Giver(store=log.store, streams=streams, clock=clock, lease_ttl_sec=TTL_SEC)
         dispatcher = Dispatcher(
-            store=log.store,
-            streams=streams,
+            giver=giver,
             queue=PgWorkQueue(log.database, clock),
             clock=clock,
             lease_ttl_sec=TTL_SEC,

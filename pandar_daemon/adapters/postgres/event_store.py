@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import takewhile
 
 from events.envelope import Recorded
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.rows import COLUMNS, recorded
-from pandar_daemon.adapters.postgres.writer import Writer, Written, fetch_receipt
+from pandar_daemon.adapters.postgres.writer import Writer, Written, fetch_receipts
 from pandar_daemon.ports import Append, Clock, Head, Receipt, Verdict
 
 _STREAM = (
@@ -60,9 +60,9 @@ class PgEventStore:
         """Return at most ``limit`` events from position ``after + 1`` on, dense and in order."""
         return [recorded(row) for row in await self._pool.fetch(_ALL, after, limit)]
 
-    async def receipt(self, command_id: str) -> Receipt | None:
-        """Return what is kept of a command, if it was ever stored."""
-        return await fetch_receipt(self._pool, command_id)
+    async def receipts(self, command_ids: Sequence[str]) -> list[Receipt]:
+        """Return what is kept of those commands that were ever stored, in their order."""
+        return await fetch_receipts(self._pool, command_ids)
 
     async def head(self) -> Head:
         """Return the end of the log."""
