@@ -5,7 +5,7 @@ BIN  := $(VENV)/bin
 LOCKS := requirements/bootstrap.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast lint fmt bench verify clean lock generate
+.PHONY: help setup run test test-fast soak lint fmt bench bench-scale verify clean lock generate
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -30,6 +30,10 @@ test: setup ## every test, on servers and ports of its own
 test-fast: setup ## the tests that need no server
 	@$(BIN)/python -m pytest -m "not servers and not fault" tests
 
+SOAK_MIN ?= 10
+soak: setup ## random faults under load, with fresh seeds, for SOAK_MIN minutes
+	@SOAK_MIN=$(SOAK_MIN) $(BIN)/python -m tests.support.chaos_soak
+
 lint: setup ## layers, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -43,6 +47,9 @@ fmt: setup ## put the code into shape
 bench: setup ## measure; ratios within one run
 	@$(BIN)/python -m bench
 
+bench-scale: setup ## measure ten million events against ten thousand: half an hour, 30 GiB of disk
+	@$(BIN)/python -m bench.scale_log
+
 generate: setup ## write what is made from the code: schemas, schema.sql, tables of the docs
 	@$(BIN)/python -m tests.generate
 
@@ -50,10 +57,11 @@ verify: setup ## fail when anything generated differs from what the code says
 	@$(BIN)/python -m tests.generate --check
 
 clean: ## remove the virtual environment and caches; data is left alone
-	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) .bench-peers .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: setup ## write the lock files anew from pyproject.toml; they name no registry
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 requirements/bootstrap.in -o requirements/bootstrap.txt
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements/dev.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 requirements/peers.in -o requirements/peers.txt
 	! grep -nE '://|^--(index|extra|find)' requirements/*.txt

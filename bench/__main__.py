@@ -20,13 +20,14 @@ from pathlib import Path
 
 import structlog
 
-from bench import appending, flow, machine, results, running
+from bench import appending, crowd, flow, machine, results, running, slow_disk
 from bench.figures import HEADINGS, Figure
+from bench.peers import contest
 from bench.scale import FULL, QUICK, Scale
 from bench.site import site
 from bench.table import plain
 
-PARTS = ("append", "flow", "daemon")
+PARTS = ("append", "slow", "flow", "daemon", "peers", "crowd")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,10 +61,14 @@ async def _measure(data: Path, scale: Scale, parts: Collection[str]) -> list[Fig
                 figures += await _told("append", appending.measure(servers, scale))
             if "flow" in parts:
                 figures += await _told("flow", flow.measure(servers, scale))
+    if "slow" in parts:
+        figures += await _told("slow", slow_disk.measure(data / "slow", scale))
     if "daemon" in parts:
-        up = data / "up"
-        up.mkdir(mode=0o700)
-        figures += await _told("daemon", running.measure(up, scale))
+        figures += await _told("daemon", running.measure(data / "up", scale))
+    if "peers" in parts:
+        figures += await _told("peers", contest.measure(data / "peers", scale))
+    if "crowd" in parts:
+        figures += await _told("crowd", crowd.measure(data / "crowd", scale))
     return figures
 
 
@@ -77,7 +82,7 @@ async def _told(part: str, measuring: Coroutine[object, object, list[Figure]]) -
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="a small run, under a minute")
+    add("--quick", action="store_true", help="a small run, about two minutes")
     add("--only", nargs="+", choices=PARTS, help="some parts")
     add("--write", action="store_true", help="write bench/RESULTS.md, whatever was measured")
     add("--data", type=Path, help="where to put the servers' data [the folder for temporary files]")

@@ -27,16 +27,27 @@ class Daemon(Struct, frozen=True, kw_only=True):
     http: aiohttp.ClientSession
     postgres: asyncpg.Connection
 
+    async def create(self, name: str) -> str:
+        """Make an empty database on its Postgres; return its URL."""
+        await self.postgres.execute(f"CREATE DATABASE {name}")
+        return f"{self.place.database_url.rpartition('/')[0]}/{name}"
+
+    async def drop(self, name: str) -> None:
+        """Remove a database."""
+        await self.postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
 
 @asynccontextmanager
-async def daemon(data: Path) -> AsyncIterator[Daemon]:
-    """Start a Pandar with 16 slots on data of its own; end it after."""
+async def daemon(data: Path, **environment: str) -> AsyncIterator[Daemon]:
+    """Start a Pandar with 16 slots on data of its own, a folder it makes; end it after."""
+    _make(data)
     port = free_port()
     extra = {
         "PANDAR_HTTP_PORT": str(port),
         "PANDAR_NATS_PORT": "0",
         "PANDAR_PG_PORT": "0",
         "PANDAR_SLOTS": str(SLOTS),
+        **environment,
     }
     program = await Program.start("up", data=data, name="up", extra=extra)
     try:
@@ -54,3 +65,7 @@ async def daemon(data: Path) -> AsyncIterator[Daemon]:
         await program.stop()
     finally:
         await program.kill()
+
+
+def _make(data: Path) -> None:
+    data.mkdir(mode=0o700)

@@ -54,6 +54,11 @@ class Figure(Struct, frozen=True, kw_only=True):
         return self.part, self.what, number(self.value), self.unit, goal, self.note
 
 
+def unmeasured(part: str, why: str) -> Figure:
+    """Return the line that stands for a part that could not be measured."""
+    return Figure(part=part, what="not measured", value=math.nan, note=why)
+
+
 HEADINGS = ("part", "figure", "value", "unit", "goal", "note")
 
 

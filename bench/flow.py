@@ -129,15 +129,18 @@ async def _rebuild(bench: Bench, events: int) -> list[Figure]:
         began = time.perf_counter()
         await bench.projector.rebuild(name)
         seconds[name] = time.perf_counter() - began
+    began = time.perf_counter()
+    await bench.projector.rebuild_all(MODELS)
+    took = time.perf_counter() - began
     each = ", ".join(f"{name} {events / took:,.0f}" for name, took in seconds.items())
     return [
         Figure(
             part="projector",
-            what="rebuild of all read models, one after the other",
-            value=events / sum(seconds.values()),
+            what="rebuild of all read models",
+            value=events / took,
             unit="events/s",
             goal=at_least(20_000),
-            note=f"{events:,} events; {each}",
+            note=f"{events:,} events, indexes too; one alone: {each}",
         )
     ]
 

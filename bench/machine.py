@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.distribution import Distribution
+from bench.peers import environment as peers
 from pandar_daemon.adapters.embedded import binaries
 
 _SYNCS = 50
@@ -32,7 +33,9 @@ def versions() -> str:
     """Return a line about the software."""
     ours = ("pandar-daemon", "asyncpg", "nats-py", "aiohttp")
     parts = [f"Python {platform.python_version()}", _postgres(), _nats()]
-    return ", ".join([*parts, *(f"{name} {version(name)}" for name in ours), _revision()])
+    theirs = [f"{name} {number}" for name, number in peers.versions().items()]
+    own = [f"{name} {version(name)}" for name in ours]
+    return ", ".join([*parts, *own, *theirs, _revision()])
 
 
 def fsync_time(folder: Path) -> Distribution:

@@ -11,6 +11,7 @@ from msgspec import Struct
 _TICK_SEC = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
+SERVERS = frozenset({"postgres", "nats-server"})
 
 
 class Usage(Struct, frozen=True):
@@ -21,28 +22,51 @@ class Usage(Struct, frozen=True):
     ended_sec: float
 
 
+NOTHING = Usage(0, 0.0, 0.0)
+
+
 class _Stat(Struct, frozen=True):
     pid: int
+    name: str
     parent: int
     usage: Usage
 
 
-def usage(pid: int) -> tuple[Usage, Usage]:
-    """Return what a process uses by itself, and what its servers use together.
+class Household(Struct, frozen=True):
+    """A process by itself, the servers it started, and all else it started, at any depth.
 
-    Its servers are all it started, at any depth; memory they share counts once for each. Raises
-    ``OSError`` where there is no ``/proc``.
+    Memory that several of them share counts once for each.
+    """
+
+    own: Usage
+    servers: Usage
+    others: Usage
+
+
+def usage(pid: int) -> Household:
+    """Return what a process and all below it use; raises ``OSError`` where there is no ``/proc``.
+
+    A child that ended counts, once it was waited for, as a part of the one who waited.
     """
     children: dict[int, list[_Stat]] = defaultdict(list)
     for stat in _all():
         children[stat.parent].append(stat)
-    below = _below(pid, children)
-    theirs = Usage(
-        sum(stat.usage.rss for stat in below),
-        sum(stat.usage.cpu_sec + stat.usage.ended_sec for stat in below),
+    own = _stat(pid).usage
+    servers: list[_Stat] = []
+    others: list[_Stat] = []
+    for child in children[pid]:
+        kind = servers if child.name in SERVERS else others
+        kind += [child, *_below(child.pid, children)]
+    ended = Usage(0, own.ended_sec, 0.0)
+    return Household(own, _sum(servers), _sum(others, ended))
+
+
+def _sum(stats: list[_Stat], ended: Usage = NOTHING) -> Usage:
+    return Usage(
+        ended.rss + sum(stat.usage.rss for stat in stats),
+        ended.cpu_sec + sum(stat.usage.cpu_sec + stat.usage.ended_sec for stat in stats),
         0.0,
     )
-    return _stat(pid).usage, theirs
 
 
 def _below(pid: int, children: dict[int, list[_Stat]]) -> list[_Stat]:
@@ -62,7 +86,8 @@ def _all() -> list[_Stat]:
 
 def _stat(pid: int) -> _Stat:
     text = (_PROC / str(pid) / "stat").read_text()
-    fields = text.rpartition(")")[2].split()
+    head, _, rest = text.rpartition(")")
+    name, fields = head.partition("(")[2], rest.split()
     cpu = (int(fields[11]) + int(fields[12])) * _TICK_SEC
     ended = (int(fields[13]) + int(fields[14])) * _TICK_SEC
-    return _Stat(pid, int(fields[1]), Usage(int(fields[21]) * _PAGE, cpu, ended))
+    return _Stat(pid, name, int(fields[1]), Usage(int(fields[21]) * _PAGE, cpu, ended))

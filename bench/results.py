@@ -12,7 +12,23 @@ from bench.table import markdown
 
 PATH = Path(__file__).with_name("RESULTS.md")
 BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end: written by make bench -->"
-_FRESH = f"# Results\n\n{BEGIN}\n{END}\n"
+_FRESH = "# Results\n"
+
+
+class Marks(Struct, frozen=True):
+    """Between which lines of the page a program writes, and under which heading if they lack."""
+
+    begin: str
+    end: str
+    heading: str
+
+
+BENCH = Marks(BEGIN, END, "")
+SCALE = Marks(
+    "<!-- begin: written by make bench-scale -->",
+    "<!-- end: written by make bench-scale -->",
+    "## At scale\n\n",
+)
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -43,15 +59,17 @@ def report(setting: Setting, figures: Sequence[Figure]) -> str:
     )
 
 
-def replaced(text: str, body: str) -> str:
-    """Return a page with what stands between its marks replaced; a fresh one without marks."""
-    if BEGIN not in text or END not in text:
-        text = _FRESH
-    before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{body}\n{END}{rest.partition(END)[2]}"
+def replaced(text: str, body: str, marks: Marks = BENCH) -> str:
+    """Return a page with what stands between the marks replaced, at its end if they lack."""
+    if marks.begin not in text or marks.end not in text:
+        text = f"{text or _FRESH}\n{marks.heading}{marks.begin}\n{marks.end}\n"
+    before, _, rest = text.partition(marks.begin)
+    return f"{before}{marks.begin}\n{body}\n{marks.end}{rest.partition(marks.end)[2]}"
 
 
-def write(setting: Setting, figures: Sequence[Figure], path: Path = PATH) -> None:
+def write(
+    setting: Setting, figures: Sequence[Figure], path: Path = PATH, marks: Marks = BENCH
+) -> None:
     """Put a run into the page."""
     text = path.read_text() if path.exists() else ""
-    path.write_text(replaced(text, report(setting, figures)))
+    path.write_text(replaced(text, report(setting, figures), marks))

@@ -19,6 +19,11 @@ class Scale(Struct, frozen=True, kw_only=True):
     asks: int
     output_mib: int
     idle_sec: float
+    peer_tasks: int  # of one contender in one turn
+    peer_rounds: int
+    crowd_clients: int  # a multiple of 500: ten projects, 50 streams a user
+    crowd_runners: int  # of 10 slots each
+    crowd_rest_sec: float
 
 
 FULL = Scale(
@@ -33,6 +38,11 @@ FULL = Scale(
     asks=300,
     output_mib=48,
     idle_sec=5.0,
+    peer_tasks=300,
+    peer_rounds=3,
+    crowd_clients=1_000,
+    crowd_runners=50,
+    crowd_rest_sec=5.0,
 )
 
 QUICK = Scale(
@@ -47,4 +57,9 @@ QUICK = Scale(
     asks=50,
     output_mib=16,
     idle_sec=5.0,
+    peer_tasks=100,
+    peer_rounds=1,
+    crowd_clients=500,
+    crowd_runners=5,
+    crowd_rest_sec=2.0,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +25,11 @@ class Site:
         self._settings = settings
         self._place = place
         self.admin = admin
+
+    @property
+    def nats_url(self) -> str:
+        """Return the URL of the bus."""
+        return self._place.nats_url
 
     def url(self, name: str) -> str:
         """Return a superuser's URL of a database."""
@@ -48,10 +54,10 @@ class Site:
 
 
 @asynccontextmanager
-async def site(data: Path) -> AsyncIterator[Site]:
+async def site(data: Path, environment: Mapping[str, str] = os.environ) -> AsyncIterator[Site]:
     """Start both servers on data under ``data``; end them after."""
     settings = Settings(data=data, nats_port=0, pg_port=0)
-    async with Servers(settings) as servers:
+    async with Servers(settings, environment) as servers:
         place = Place(database_url=servers.database_url, nats_url=servers.nats_url)
         admin = await asyncpg.connect(place.database_url)
         try:

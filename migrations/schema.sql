@@ -13,8 +13,13 @@ CREATE FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_cou
     AS $$
 DECLARE
     head bigint;
+    roomy_to bigint;
 BEGIN
-    SELECT h.position INTO head FROM log_head h FOR UPDATE;
+    SELECT h.position, h.partitioned_to - h.partition_width / 4 INTO head, roomy_to
+    FROM log_head h FOR UPDATE;
+    IF head + cardinality(e_id) > roomy_to THEN
+        PERFORM extend_log(head + cardinality(e_id));
+    END IF;
     -- A renewal may not slip in between the judgement of a lease and its removal.
     PERFORM 1 FROM leases l WHERE l.task_id = ANY (p_lease_task) ORDER BY l.task_id FOR UPDATE;
     RETURN QUERY
@@ -25,7 +30,7 @@ BEGIN
     ),
     item AS MATERIALIZED (
         SELECT i.*, coalesce(s.version, 0) AS version, coalesce(s.position, 0) AS position,
-            taken.scope AS taken_scope, taken.key AS taken_key,
+            s.place AS stream_place, taken.scope AS taken_scope, taken.key AS taken_key,
             CASE
                 WHEN c.command_id IS NOT NULL THEN 'replayed'
                 WHEN coalesce(s.version, 0) <> i.expected THEN 'conflict'
@@ -52,8 +57,8 @@ BEGIN
             SELECT c.command_id FROM commands c WHERE c.command_id = i.command_id LIMIT 1
         ) c ON true
         LEFT JOIN LATERAL (
-            SELECT e.version, e.position FROM events e
-            WHERE e.stream = i.stream ORDER BY e.version DESC LIMIT 1
+            SELECT s.ctid AS place, s.version, s.last_position AS position FROM streams s
+            WHERE s.stream = i.stream LIMIT 1
         ) s ON true
         LEFT JOIN LATERAL (
             SELECT l.* FROM leases l WHERE l.task_id = i.lease_task LIMIT 1
@@ -76,6 +81,16 @@ BEGIN
             AS e (item, seq, id, type, schema, data)
         JOIN good g ON g.item = e.item
         ORDER BY 1
+    ),
+    begun AS (
+        INSERT INTO streams (stream, version, first_position, last_position)
+        SELECT g.stream, g.count, g.last - g.count + 1, g.last
+        FROM good g WHERE g.count > 0 AND g.stream_place IS NULL
+    ),
+    continued AS (
+        -- By place: nobody moves these rows but the holder of the head, and no plan can be slow.
+        UPDATE streams s SET version = g.expected + g.count, last_position = g.last
+        FROM good g WHERE g.count > 0 AND s.ctid = g.stream_place
     ),
     kept AS (
         INSERT INTO commands (command_id, request_sha256, stream, position, version, answer)
@@ -121,6 +136,19 @@ BEGIN
     ORDER BY item.item;
 END $$;
 
+CREATE TABLE public.archives (
+    first_position bigint NOT NULL,
+    last_position bigint NOT NULL,
+    manifest text NOT NULL,
+    manifest_sha256 text NOT NULL,
+    archived_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT archives_check CHECK ((first_position <= last_position))
+);
+
+CREATE FUNCTION public.archived_to() RETURNS bigint
+    LANGUAGE sql STABLE
+    RETURN (SELECT COALESCE(max(archives.last_position), (0)::bigint) AS "coalesce" FROM public.archives);
+
 CREATE FUNCTION public.create_generation(schema_name text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -130,6 +158,79 @@ BEGIN
         RAISE EXCEPTION 'not the schema of a generation: %', schema_name;
     END IF;
     EXECUTE format('CREATE SCHEMA %I AUTHORIZATION pandar_app', schema_name);
+END $_$;
+
+CREATE FUNCTION public.extend_log(needed bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+DECLARE
+    upper bigint;
+    width bigint;
+BEGIN
+    LOOP
+        SELECT h.partitioned_to, h.partition_width INTO upper, width FROM log_head h;
+        EXIT WHEN needed <= upper - width / 4;
+        IF needed <= upper THEN
+            BEGIN
+                LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+            EXCEPTION
+                WHEN lock_not_available THEN RETURN;
+            END;
+        END IF;
+        EXECUTE format(
+            'CREATE TABLE events_%s (LIKE events INCLUDING ALL, UNIQUE (stream, version))',
+            upper + 1
+        );
+        EXECUTE format(
+            'ALTER TABLE events ATTACH PARTITION events_%s FOR VALUES FROM (%s) TO (%s)',
+            upper + 1, upper + 1, upper + width + 1
+        );
+        UPDATE log_head SET partitioned_to = upper + width;
+    END LOOP;
+END $$;
+
+CREATE FUNCTION public.retire_events(p_first bigint, p_last bigint, p_manifest text, p_sha256 text, p_over text[]) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'public', 'pg_temp'
+    AS $_$
+DECLARE
+    before bigint := archived_to();
+    stays bigint;
+BEGIN
+    IF p_first <> before + 1 THEN
+        RAISE EXCEPTION 'archived up to %, so % cannot be next', before, p_first;
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM partitions p, log_head h
+        WHERE p.first_position = p_first AND p.last_position = p_last AND h.position > p_last
+    ) THEN
+        RAISE EXCEPTION '% to % is no finished partition', p_first, p_last;
+    END IF;
+    EXECUTE format(
+        'CREATE TABLE events_kept_%s (LIKE events INCLUDING ALL, UNIQUE (stream, version),'
+        ' CHECK (position >= 1 AND position < %s))',
+        p_last, p_last + 1
+    );
+    EXECUTE format(
+        'INSERT INTO events_kept_%s SELECT e.* FROM events e JOIN streams s USING (stream)'
+        ' JOIN events latest ON latest.position = s.last_position'
+        ' WHERE e.position <= $1 AND latest.type <> ALL ($2)',
+        p_last
+    ) USING p_last, p_over;
+    GET DIAGNOSTICS stays = ROW_COUNT;
+    LOCK TABLE events IN ACCESS EXCLUSIVE MODE;
+    IF before > 0 THEN
+        EXECUTE format('DROP TABLE events_kept_%s', before);
+    END IF;
+    EXECUTE format('DROP TABLE events_%s', p_first);
+    EXECUTE format(
+        'ALTER TABLE events ATTACH PARTITION events_kept_%s FOR VALUES FROM (1) TO (%s)',
+        p_last, p_last + 1
+    );
+    INSERT INTO archives (first_position, last_position, manifest, manifest_sha256)
+    VALUES (p_first, p_last, p_manifest, p_sha256);
+    RETURN stays;
 END $_$;
 
 CREATE TABLE public.commands (
@@ -156,6 +257,24 @@ CREATE TABLE public.events (
     causation_id text,
     traceparent text,
     data json NOT NULL
+)
+PARTITION BY RANGE ("position");
+
+CREATE TABLE public.events_1 (
+    "position" bigint CONSTRAINT events_position_not_null NOT NULL,
+    stream text CONSTRAINT events_stream_not_null NOT NULL,
+    version integer CONSTRAINT events_version_not_null NOT NULL,
+    event_id uuid CONSTRAINT events_event_id_not_null NOT NULL,
+    type text CONSTRAINT events_type_not_null NOT NULL,
+    schema_version smallint CONSTRAINT events_schema_version_not_null NOT NULL,
+    recorded_at timestamp with time zone CONSTRAINT events_recorded_at_not_null NOT NULL,
+    actor text CONSTRAINT events_actor_not_null NOT NULL,
+    project_id bigint,
+    command_id text CONSTRAINT events_command_id_not_null NOT NULL,
+    correlation_id text CONSTRAINT events_correlation_id_not_null NOT NULL,
+    causation_id text,
+    traceparent text,
+    data json CONSTRAINT events_data_not_null NOT NULL
 );
 
 CREATE TABLE public.leaders (
@@ -180,6 +299,9 @@ CREATE TABLE public.log_head (
     singleton boolean DEFAULT true NOT NULL,
     "position" bigint NOT NULL,
     epoch integer NOT NULL,
+    partition_width bigint DEFAULT 1000000 NOT NULL,
+    partitioned_to bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT log_head_partition_width_check CHECK ((partition_width > 0)),
     CONSTRAINT log_head_singleton_check CHECK (singleton)
 );
 
@@ -192,6 +314,16 @@ CREATE TABLE public.parked (
     skipped bigint DEFAULT 0 NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
+
+CREATE VIEW public.partitions AS
+ SELECT first_position,
+    COALESCE((lead(first_position) OVER (ORDER BY first_position) - 1), ( SELECT log_head.partitioned_to
+           FROM public.log_head)) AS last_position
+   FROM ( SELECT ("substring"((c.relname)::text, '^events_(\d+)$'::text))::bigint AS first_position
+           FROM (pg_inherits i
+             JOIN pg_class c ON ((c.oid = i.inhrelid)))
+          WHERE (i.inhparent = ('public.events'::regclass)::oid)) p
+  WHERE (first_position IS NOT NULL);
 
 CREATE SEQUENCE public.project_ids
     START WITH 1
@@ -235,6 +367,14 @@ CREATE TABLE public.reservations (
     stream text NOT NULL
 );
 
+CREATE TABLE public.streams (
+    stream text NOT NULL,
+    version integer NOT NULL,
+    first_position bigint NOT NULL,
+    last_position bigint NOT NULL
+)
+WITH (fillfactor='80');
+
 CREATE SEQUENCE public.task_ids
     START WITH 1
     INCREMENT BY 1
@@ -242,14 +382,25 @@ CREATE SEQUENCE public.task_ids
     NO MAXVALUE
     CACHE 1;
 
+ALTER TABLE ONLY public.events ATTACH PARTITION public.events_1 FOR VALUES FROM ('1') TO ('1000001');
+
+ALTER TABLE ONLY public.archives
+    ADD CONSTRAINT archives_last_position_key UNIQUE (last_position);
+
+ALTER TABLE ONLY public.archives
+    ADD CONSTRAINT archives_pkey PRIMARY KEY (first_position);
+
 ALTER TABLE ONLY public.commands
     ADD CONSTRAINT commands_pkey PRIMARY KEY (command_id);
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY ("position");
 
-ALTER TABLE ONLY public.events
-    ADD CONSTRAINT events_stream_version_key UNIQUE (stream, version);
+ALTER TABLE ONLY public.events_1
+    ADD CONSTRAINT events_1_pkey PRIMARY KEY ("position");
+
+ALTER TABLE ONLY public.events_1
+    ADD CONSTRAINT events_1_stream_version_key UNIQUE (stream, version);
 
 ALTER TABLE ONLY public.leaders
     ADD CONSTRAINT leaders_pkey PRIMARY KEY (role);
@@ -272,7 +423,12 @@ ALTER TABLE ONLY public.rejected
 ALTER TABLE ONLY public.reservations
     ADD CONSTRAINT reservations_pkey PRIMARY KEY (scope, key);
 
+ALTER TABLE ONLY public.streams
+    ADD CONSTRAINT streams_pkey PRIMARY KEY (stream);
+
 CREATE UNIQUE INDEX read_models_live ON public.read_models USING btree (model) WHERE live;
+
+ALTER INDEX public.events_pkey ATTACH PARTITION public.events_1_pkey;
 
 ALTER TABLE ONLY public.parked
     ADD CONSTRAINT parked_model_generation_fkey FOREIGN KEY (model, generation) REFERENCES public.read_models(model, generation) ON DELETE CASCADE;
@@ -284,8 +440,14 @@ GRANT ALL ON SCHEMA views TO pandar_app;
 REVOKE ALL ON FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.append_batch(p_stream text[], p_expected integer[], p_count integer[], p_command text[], p_sha bytea[], p_answer bytea[], p_actor text[], p_project bigint[], p_correlation text[], p_causation text[], p_traceparent text[], p_lease_op text[], p_lease_task bigint[], p_lease_execution uuid[], p_lease_epoch integer[], p_lease_runner text[], p_lease_ttl double precision[], e_item integer[], e_seq integer[], e_id uuid[], e_type text[], e_schema smallint[], e_data text[], r_item integer[], r_scope text[], r_key text[], f_item integer[], f_scope text[], f_key text[]) TO pandar_app;
 
+GRANT SELECT ON TABLE public.archives TO pandar_app;
+
 REVOKE ALL ON FUNCTION public.create_generation(schema_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.create_generation(schema_name text) TO pandar_app;
+
+REVOKE ALL ON FUNCTION public.extend_log(needed bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION public.retire_events(p_first bigint, p_last bigint, p_manifest text, p_sha256 text, p_over text[]) FROM PUBLIC;
 
 GRANT SELECT ON TABLE public.commands TO pandar_app;
 
@@ -303,6 +465,8 @@ GRANT SELECT ON TABLE public.log_head TO pandar_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.parked TO pandar_app;
 
+GRANT SELECT ON TABLE public.partitions TO pandar_app;
+
 GRANT USAGE ON SEQUENCE public.project_ids TO pandar_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.read_models TO pandar_app;
@@ -310,5 +474,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.read_models TO pandar_app;
 GRANT SELECT,INSERT ON TABLE public.rejected TO pandar_app;
 
 GRANT SELECT ON TABLE public.reservations TO pandar_app;
+
+GRANT SELECT ON TABLE public.streams TO pandar_app;
 
 GRANT USAGE ON SEQUENCE public.task_ids TO pandar_app;

@@ -23,6 +23,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """
 
     data: Path
+    archive: str | None = None
     host: str = "127.0.0.1"
     http_port: int = 8000
     metrics_port: int | None = None
@@ -43,9 +44,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: str = "auto"
     log_level: str = "info"
 
+    @property
+    def archive_folder(self) -> Path:
+        """Return where archived ranges of the log are kept."""
+        return Path(self.archive).expanduser() if self.archive else self.data / "archive"
+
 
 VARIABLES: Final = {
     "PANDAR_DATA": "data",
+    "PANDAR_ARCHIVE": "archive",
     "PANDAR_HOST": "host",
     "PANDAR_HTTP_PORT": "http_port",
     "PANDAR_METRICS_PORT": "metrics_port",

@@ -7,8 +7,9 @@ changes of different rows may be applied in any order and those of one row may b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from msgspec import Struct
@@ -25,7 +26,7 @@ Row = dict[str, object]
 Rows = dict[Key, Row]
 
 
-class Upsert(Struct, frozen=True):
+class Upsert(Struct, frozen=True, gc=False):
     """Give a row these values; make it, its other columns empty, when it is not there."""
 
     table: str
@@ -33,7 +34,7 @@ class Upsert(Struct, frozen=True):
     values: Row
 
 
-class Append(Struct, frozen=True):
+class Append(Struct, frozen=True, gc=False):
     """Make a row that is not there yet."""
 
     table: str
@@ -41,7 +42,7 @@ class Append(Struct, frozen=True):
     values: Row
 
 
-class Increment(Struct, frozen=True):
+class Increment(Struct, frozen=True, gc=False):
     """Add to integer columns of a row; one that is not there counts as all zero.
 
     Names every column of the table that is not its key.
@@ -52,7 +53,7 @@ class Increment(Struct, frozen=True):
     values: dict[str, int]
 
 
-class Delete(Struct, frozen=True):
+class Delete(Struct, frozen=True, gc=False):
     """Remove the rows whose key begins with ``key``; none is fine."""
 
     table: str
@@ -92,10 +93,25 @@ class ReadModel(Struct, frozen=True, kw_only=True):
         Raises `events.codec.CorruptEvent` for a payload that contradicts its type, ``ValueError``
         for an envelope that contradicts its event.
         """
-        if not recorded.type.startswith(self.handles):
+        if recorded.type not in heard_types(self):
             return []
         event = codec.decode(recorded)
         return [] if event is None else self.on(recorded, event)
+
+
+def types_of(cases: Mapping[type, object]) -> tuple[str, ...]:
+    """Return the types of the events a ``singledispatch`` registry has a case for."""
+    return tuple(name for name, event in codec.EVENTS.items() if event in cases)
+
+
+def heard_types(model: ReadModel) -> frozenset[str]:
+    """Return the types of this release a model listens to: ``on`` may be asked about these."""
+    return _heard(model.handles)
+
+
+@lru_cache
+def _heard(handles: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name for name in codec.EVENTS if name.startswith(handles))
 
 
 def fold(model: ReadModel, history: Iterable[Recorded]) -> dict[str, Rows]:
@@ -137,11 +153,17 @@ def _count(value: object) -> int:
 
 def task_id(recorded: Recorded) -> int:
     """Return the id of the task an event belongs to; raises ``ValueError`` when it has none."""
-    category, _, id_ = recorded.stream.partition("-")
-    if category != "task":
+    task = _task(recorded.stream)
+    if task is None:
         msg = f"event {recorded.position} ({recorded.type}) is in stream {recorded.stream}"
         raise ValueError(msg)
-    return int(id_)
+    return task
+
+
+@lru_cache(maxsize=4096)
+def _task(stream: str) -> int | None:
+    category, _, id_ = stream.partition("-")
+    return int(id_) if category == "task" else None
 
 
 def project_id(recorded: Recorded) -> int:

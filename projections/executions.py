@@ -17,7 +17,17 @@ from events.task import (
     TaskResumed,
     TaskStarted,
 )
-from projections.base import Change, Delete, ReadModel, Row, Table, Upsert, storable, task_id
+from projections.base import (
+    Change,
+    Delete,
+    ReadModel,
+    Row,
+    Table,
+    Upsert,
+    storable,
+    task_id,
+    types_of,
+)
 
 LOST: Final = "lost"
 """The status of an execution whose runner vanished; the others are those of tasks."""
@@ -51,7 +61,7 @@ def _changes(_event: Event, _recorded: Recorded) -> list[Change]:
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
-    return _changes(event, recorded)
+    return _CASES[type(event)](event, recorded)
 
 
 @_changes.register
@@ -126,6 +136,8 @@ def _deleted(_event: TaskDeleted, recorded: Recorded) -> list[Change]:
     return [Delete(TABLE.name, (task_id(recorded),))]
 
 
+_CASES: Final = _changes.registry
+
 EXECUTIONS: Final = ReadModel(
-    name="executions", version=1, tables=(TABLE,), handles=("task.",), on=_on
+    name="executions", version=1, tables=(TABLE,), handles=types_of(_CASES), on=_on
 )

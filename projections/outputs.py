@@ -31,6 +31,15 @@ TABLE: Final = Table(
     key=("task_id", "execution_id"),
 )
 
+HANDLES: Final = (
+    "task.started",
+    "task.execution_lost",
+    "task.completed",
+    "task.failed",
+    "task.cancelled",
+    "task.deleted",
+)
+
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
     match event:
@@ -63,4 +72,4 @@ def _ended(recorded: Recorded, event: TaskCompleted | TaskFailed | TaskCancelled
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
 
 
-OUTPUTS: Final = ReadModel(name="outputs", version=1, tables=(TABLE,), handles=("task.",), on=_on)
+OUTPUTS: Final = ReadModel(name="outputs", version=1, tables=(TABLE,), handles=HANDLES, on=_on)

@@ -28,7 +28,7 @@ from events.task import (
     TaskRetried,
     TaskStarted,
 )
-from projections.base import Change, Increment, ReadModel, Table, project_id
+from projections.base import Change, Increment, ReadModel, Table, project_id, types_of
 
 COUNTS: Final = Table(
     name="task_counts",
@@ -104,7 +104,7 @@ def _deleted(event: TaskDeleted) -> Move:
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
-    before, after = _move(event)
+    before, after = _CASES[type(event)](event)
     project = project_id(recorded)
     changes: list[Change] = [
         Increment(COUNTS.name, (project, status.value), {"tasks": by})
@@ -117,6 +117,8 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
     return changes
 
 
+_CASES: Final = _move.registry
+
 STATS: Final = ReadModel(
-    name="stats", version=1, tables=(COUNTS, DURATIONS), handles=("task.",), on=_on
+    name="stats", version=1, tables=(COUNTS, DURATIONS), handles=types_of(_CASES), on=_on
 )

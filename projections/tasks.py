@@ -49,7 +49,7 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
         "updated_at": recorded.recorded_at,
         "version": recorded.version,
         "position": recorded.position,
-        **_values(event, recorded),
+        **_CASES.get(type(event), _values)(event, recorded),
     }
     return [Upsert(TABLE.name, (task_id(recorded),), row)]
 
@@ -232,6 +232,8 @@ def _retried(event: TaskRetried, recorded: Recorded) -> Row:
 def _lost(_event: ExecutionLost, _recorded: Recorded) -> Row:
     return {"runner_id": None}  # why it waits, if it does, is told by the next event
 
+
+_CASES: Final = _values.registry
 
 TASKS: Final = ReadModel(name="tasks", version=1, tables=(TABLE,), handles=("task.",), on=_on)
 

@@ -61,7 +61,7 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
         "type": recorded.type,
         "at": recorded.recorded_at,
         "actor": recorded.actor,
-        "summary": storable(summary(event)),
+        "summary": storable(_SUMMARIES.get(type(event), summary)(event)),
         "data": Raw(codec.encode(event)),
     }
     return [Append(TABLE.name, (task, recorded.position), row)]
@@ -180,5 +180,7 @@ def _retried(event: TaskRetried) -> str:
 def _lost(event: ExecutionLost) -> str:
     return _why(f"Runner {event.runner_id} was lost", event.reason)
 
+
+_SUMMARIES: Final = summary.registry
 
 TIMELINE: Final = ReadModel(name="timeline", version=1, tables=(TABLE,), handles=("task.",), on=_on)

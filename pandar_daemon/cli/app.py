@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "doctor": ("checks:doctor", "Say what is amiss on this machine, and what to do."),
     "verify": ("checks:verify", "Prove that log, bus and read models agree."),
     "migrate": ("upkeep:migrate", "Bring the database to this release."),
+    "archive": ("archiving:archive", "Move old events to files."),
     "rebuild": ("upkeep:rebuild", "Make read models anew from the log."),
     "epoch": ("upkeep:epoch", "Go on after a restored backup."),
 }

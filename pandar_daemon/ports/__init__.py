@@ -29,6 +29,7 @@ from pandar_daemon.ports.log import (
     KeyTaken,
     LeaseChange,
     LeaseOp,
+    LogDamaged,
     Numbers,
     Receipt,
     Replayed,
@@ -38,7 +39,15 @@ from pandar_daemon.ports.output import Chunk, OutputKey, Outputs, Spool, Spools
 from pandar_daemon.ports.processes import Exit, Process, ProcessHost, Spec
 from pandar_daemon.ports.reads import Page, ProjectReads, TaskFilter, TaskReads, WorkQueue
 from pandar_daemon.ports.time import Clock
-from pandar_daemon.ports.views import ChangeRefused, Checkpoint, CheckpointLost, Poison, Step, Views
+from pandar_daemon.ports.views import (
+    ChangeRefused,
+    Checkpoint,
+    CheckpointLost,
+    Move,
+    Poison,
+    Step,
+    Views,
+)
 
 __all__ = [
     "Append",
@@ -68,7 +77,9 @@ __all__ = [
     "Leases",
     "Live",
     "LogAudit",
+    "LogDamaged",
     "Message",
+    "Move",
     "Numbers",
     "OutputKey",
     "Outputs",

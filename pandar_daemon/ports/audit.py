@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from events.envelope import Recorded
+from pandar_daemon.ports.archive import Archived
 from pandar_daemon.ports.log import Key
 from projections.base import ReadModel, Rows
 
@@ -15,6 +16,10 @@ class LogAudit(Protocol):
 
     async def faults(self) -> list[str]:
         """Return what contradicts the log's promises, a line each: gaps, versions, the head."""
+        ...
+
+    async def archived(self) -> list[Archived]:
+        """Return the ranges that are in files, in order."""
         ...
 
     async def held(self) -> tuple[dict[int, UUID], set[Key]]:

@@ -123,6 +123,10 @@ class AppendFailed(Exception):
     """The store refused this item alone (a value it cannot hold, say); its neighbours went in."""
 
 
+class LogDamaged(Exception):
+    """Positions that were given out are not in the log: names the first of them."""
+
+
 class EventStore(Protocol):
     """The log: the only truth."""
 

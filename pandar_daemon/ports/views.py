@@ -45,12 +45,20 @@ class Step(Struct, frozen=True, kw_only=True):
     skipped: Mapping[str, int] = {}
 
 
+class Move(Struct, frozen=True, kw_only=True):
+    """A step of one generation, from where it is thought to be."""
+
+    model: ReadModel
+    at: Checkpoint
+    step: Step
+
+
 class CheckpointLost(Exception):
-    """The generation is at another position, or gone: another process moved it; look again."""
+    """A generation is at another position, or gone: another process moved it; look again."""
 
 
 class ChangeRefused(Exception):
-    """The store cannot hold one of the changes; nothing was applied."""
+    """The store cannot hold one of the changes; nothing was applied, of no move."""
 
 
 class Views(Protocol):
@@ -67,11 +75,12 @@ class Views(Protocol):
         """
         ...
 
-    async def apply(self, model: ReadModel, at: Checkpoint, step: Step) -> Checkpoint:
-        """Apply a step and move the checkpoint in one transaction; return the new checkpoint.
+    async def apply(self, moves: Sequence[Move]) -> list[Checkpoint]:
+        """Apply all moves, checkpoints too, in one transaction; return the new checkpoints.
 
-        Raises `CheckpointLost`, `ChangeRefused`, or ``ConnectionError`` when the outcome is
-        unknown: applying again is safe, for the checkpoint tells.
+        The moves are of different generations; at least one. Raises `CheckpointLost`,
+        `ChangeRefused`, or ``ConnectionError`` when the outcome is unknown: applying again is
+        safe, for the checkpoints tell.
         """
         ...
 

@@ -37,11 +37,16 @@ class Arrivals:
         seen = 0
         async with self._live.follow() as events:
             async for event in events:
-                if event.type in QUEUED:
+                if event.type in QUEUED and not self._is_past(event):
                     self._dispatcher.work_arrived(int(id_of(event.stream)))
                 elif event.type in FREED and event.position > seen and self._may_free(event):
                     seen = max(seen, await self._caught_up(event.position))
                     self._dispatcher.work_arrived()
+
+    def _is_past(self, event: Recorded) -> bool:
+        """Whether this process knows that more has happened to the task: it was given, say."""
+        known = self._streams.known(event.stream)
+        return known is not None and known.version > event.version
 
     def _may_free(self, event: Recorded) -> bool:
         """False for a task known to be over that never had a key: nobody waits for it."""

@@ -18,14 +18,21 @@ POLL_SEC = 1.0
 class Bell:
     """Rings in this process at once and in the others soon."""
 
-    def __init__(self, wire: Wire) -> None:
-        """Ring the others over ``wire``."""
+    def __init__(self, wire: Wire, name: str = "") -> None:
+        """Ring the others over ``wire``; by ``name``, its own, a bell knows its echo."""
         self._wire = wire
+        self._name = name.encode()
         self._here = asyncio.Event()
         self._there = asyncio.Event()
 
     def ring(self, _position: int) -> None:
-        """Say that the log has grown; never blocks, never fails."""
+        """Say that the log has grown; never blocks, never fails.
+
+        Heard in the next turn of the loop: whoever asked for the append is answered first.
+        """
+        asyncio.get_running_loop().call_soon(self._rung)
+
+    def _rung(self) -> None:
         self._here.set()
         self._there.set()
 
@@ -48,10 +55,11 @@ class Bell:
         while True:
             await self._there.wait()
             self._there.clear()
-            await self._wire.publish(subjects.BELL, b"")
+            await self._wire.publish(subjects.BELL, self._name)
             await asyncio.sleep(COALESCE_SEC)
 
     async def _receive(self) -> None:
         async with self._wire.subscribe(subjects.BELL) as rings:
-            async for _ in rings:
-                self._here.set()
+            async for ring in rings:
+                if not self._name or ring.body != self._name:
+                    self._here.set()

@@ -125,7 +125,7 @@ class Commands:
     async def _carry_out(self, kind: Kind[S], target: int, request: Request) -> do.Accepted:
         async with self._streams.turn(kind, target):
             for attempt in range(TRIES):
-                loaded = await self._streams.load(kind, target, fresh=attempt > 0)
+                loaded = await self._load(kind, target, request, first=attempt == 0)
                 try:
                     await self._authorise(request, loaded)
                     events = self._decide(request, loaded)
@@ -136,6 +136,13 @@ class Commands:
                 if answer is not None:
                     return answer
         raise Unavailable(f"too much happens to it at once; {_AGAIN}")
+
+    async def _load(
+        self, kind: Kind[S], target: int, request: Request, *, first: bool
+    ) -> Loaded[S]:
+        if first and request.target is None and request.action.endswith(".create"):
+            return self._streams.begin(kind, target)  # `target` is a number nobody had
+        return await self._streams.load(kind, target, fresh=not first)
 
     async def _authorise(self, request: Request, loaded: Loaded[S]) -> None:
         what = loaded.stream.replace("-", " ")

@@ -15,8 +15,9 @@ first time. Model::
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 
 import structlog
 
@@ -37,6 +38,8 @@ SPARE = 16
 WIDER = 8
 """All of them taken, so many times more are looked at."""
 CANDIDATES_MAX = 10_000
+JUST_SEC = 0.5
+"""So long a task given here is not tried again: a read model may show it as queued still."""
 
 
 class Dispatcher:
@@ -53,6 +56,7 @@ class Dispatcher:
         self._changed = asyncio.Event()  # set once, then replaced: wakes all who wait for it
         self._freed = 0  # how often something changed that only the read model can name
         self._arrived: dict[int, None] = {}  # in order; kept only while somebody waits
+        self._given: dict[int, float] = {}  # when, in this order
         self._waiting = 0
         self._open = True
         self._one_at_a_time = asyncio.Lock()
@@ -123,7 +127,10 @@ class Dispatcher:
             if before is not None:
                 return before
             filled = Slots.of(request, slots)
-            await self._fill(filled, everything=everything)
+            try:
+                await self._fill(filled, everything=everything)
+            finally:
+                self._note(filled.given)
             if filled.answered:
                 return await self._giver.before(request, slots)
             return filled.given or None
@@ -138,10 +145,19 @@ class Dispatcher:
                 del self._arrived[task_id]
             await self._giver.fill(slots, chosen)
 
+    def _note(self, given: Sequence[tell.Assignment]) -> None:
+        now = self._clock.boottime()
+        for each in given:
+            self._given.pop(each.task_id, None)
+            self._given[each.task_id] = now
+        for task_id in list(takewhile(lambda one: self._given[one] < now - JUST_SEC, self._given)):
+            del self._given[task_id]
+
     async def _fill_from_queue(self, slots: Slots) -> None:
         """Give the best candidates, more if none of those can begin, then what just arrived."""
         arrived, self._arrived = self._arrived, {}
-        tried = set[int]()
+        self._note(())
+        tried = set(self._given)
         limit, found = len(slots.free) + SPARE, list[int]()
         while not slots.given and limit <= CANDIDATES_MAX:
             found = await self._queue.candidates(limit=limit)

@@ -7,6 +7,9 @@ log. A poll of the log stands behind both, for a bus that is away or lost the la
     live ──▶ inbox (bounded, drops) ──▶ continues at position + 1? ──yes──▶ batch
                                              │ no, or overflow, or nothing for a second
                                              └──▶ read_all(after=position) ──▶ batch
+
+A log that ends before what was read already is another one: restored from a backup. Its reader is
+told so, and must not wait for positions that will be given to other events.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 INBOX_MAX = 10_000
 POLL_SEC = 1.0
+
+
+class LogWentBack(ConnectionError):
+    """The log ends before what was read of it: it was restored from a backup."""
 
 
 class _Inbox:
@@ -73,8 +80,8 @@ class Feed:
     async def batches(self, after: int, limit: int) -> AsyncGenerator[list[Recorded], None]:
         """Iterate over every event after a position, once, in order, in batches; never ends.
 
-        A batch has at least one event and at most ``limit``. Raises what the store raises; close
-        the iterator (``contextlib.aclosing``) to stop following.
+        A batch has at least one event and at most ``limit``. Raises what the store raises, and
+        `LogWentBack`; close the iterator (``contextlib.aclosing``) to stop following.
         """
         async with self._inbox() as inbox, aclosing(self._read(inbox, after, limit)) as batches:
             async for batch in batches:
@@ -89,11 +96,18 @@ class Feed:
             if not batch and (behind or inbox.is_ahead()):
                 batch = await self._store.read_all(after=after, limit=limit)
                 behind = len(batch) == limit
+                if not batch:
+                    await self._check_reaches(after)
             if batch:
                 after = batch[-1].position
                 yield batch
             elif not await inbox.arrival(self._poll_sec):
                 behind = True
+
+    async def _check_reaches(self, position: int) -> None:
+        head = (await self._store.head()).position
+        if head < position:
+            raise LogWentBack(f"the log ends at {head}, and was read up to {position}")
 
     @asynccontextmanager
     async def _inbox(self) -> AsyncIterator[_Inbox]:

@@ -3,54 +3,50 @@
 Model. Every read model has *generations*; one is live (served). Work goes in rounds; a round is
 a set of generations, and ends when that set is another::
 
-    survey ──▶ follow(live ones)     one feed, each batch to each, in step
-           ├─▶ build(new one)  …     reads the log on its own, then asks to be swapped in
-           └─▶ discard(over)         when no reader is on it any more
+    survey ──▶ follow(live ones)      one feed, each batch to all of them in one transaction
+           ├─▶ build(new ones)        reads the log on its own, then asks to be swapped in
+           └─▶ discard(over)          when no reader is on it any more
        ▲              │
        └── changed: a swap happened here, or the poll sees one (or a rebuild asked for) elsewhere
 
-Exactly once. Changes and checkpoint move in one transaction, the checkpoint by compare-and-set.
+Exactly once. Changes and checkpoints move in one transaction, the checkpoints by compare-and-set.
 Two projectors may do all of this at once: one of them moves a checkpoint, the other is told
 `CheckpointLost`, looks where it is now, and goes on from there. Dying between any two steps
-leaves a checkpoint that says exactly what was applied. A crash of the database may undo the last
-steps, whose commits do not wait for the disk: then the log is read again from the checkpoint.
+leaves checkpoints that say exactly what was applied. A crash of the database may undo the last
+steps, whose commits do not wait for the disk: then the log is read again from the checkpoints.
 
-Failure. An event a model cannot take (``project`` raises, or the store refuses the row) parks its
-stream: later events of it are skipped and counted, all others go on. A refused batch is cut in
-half until the event stands alone. `Projector.rebuild` is the way back.
+Pace. What comes after a pause is applied at once. Under load a transaction begins every `PACE_SEC`,
+and takes all that came meanwhile: many small tasks cost few transactions.
+
+Failure. A poison event parks its stream in the model that cannot take it, see `stepping`.
+`Projector.rebuild` is the way back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
 from msgspec import Struct
 
 from events.envelope import Recorded
-from pandar_daemon.ports import (
-    ChangeRefused,
-    Checkpoint,
-    CheckpointLost,
-    EventStore,
-    Poison,
-    Step,
-    Views,
-)
+from pandar_daemon.ports import Checkpoint, CheckpointLost, EventStore, Views
 from pandar_daemon.services.feed import Feed
-from projections.base import Change, ReadModel, storable
+from pandar_daemon.services.pace import Pace
+from pandar_daemon.services.stepping import Stepping, side_by_side, told
+from projections.base import ReadModel
 from projections.models import MODELS
 
 log = structlog.get_logger(__name__)
 
 BATCH_MAX = 2_000
 """Events a transaction: large enough that its round trips do not count, small enough to be soon."""
+PACE_SEC = 0.020
+"""Between the beginnings of two live transactions, on average: the promise is 50 ms from event to
+read model, of which the way over the bus and the transaction itself take less than 30."""
 POLL_SEC = 1.0
-ERROR_MAX = 1_000
-"""Characters kept of why an event was refused."""
 
 
 class _Round(Struct, frozen=True):
@@ -77,8 +73,11 @@ class Projector:
         models: Mapping[str, ReadModel] = MODELS,
         seen: Callable[[str, int], None] = lambda _model, _position: None,
         poll_sec: float = POLL_SEC,
+        pace: Pace | None = None,
     ) -> None:
-        """Follow ``feed``, build from ``store``; look for new generations every ``poll_sec``.
+        """Follow ``feed`` at a ``pace``, build from ``store``.
+
+        Look for new generations every ``poll_sec``.
 
         ``seen`` hears the position of each model being served whenever it moved.
         """
@@ -86,8 +85,10 @@ class Projector:
         self._feed = feed
         self._views = views
         self._models = models
+        self._stepping = Stepping(views, models)
         self._seen = seen
         self._poll_sec = poll_sec
+        self._pace = pace or Pace(PACE_SEC)
         self._swapped = asyncio.Event()
         self._turn = asyncio.Lock()
         self._progress = asyncio.Condition()
@@ -114,20 +115,31 @@ class Projector:
                 await asyncio.sleep(self._poll_sec)
 
     async def rebuild(self, name: str) -> Checkpoint:
-        """Make a new generation of a model and serve it; return once it is served.
+        """Make a new generation of a model and serve it; see `rebuild_all`."""
+        return (await self.rebuild_all([name]))[0]
 
-        The present one is served meanwhile. A projector running elsewhere helps building it.
-        Raises ``KeyError`` for a model this release does not have, `CheckpointLost` when a newer
-        release serves it.
+    async def rebuild_all(
+        self,
+        names: Collection[str],
+        built: Callable[[str, int], None] = lambda _model, _position: None,
+    ) -> list[Checkpoint]:
+        """Make new generations of models and serve them; return once all are served.
+
+        The log is read once for all of them; ``built`` hears how far each is. The present ones
+        are served meanwhile. A projector running elsewhere helps building. Raises ``KeyError`` for
+        a model this release does not have, `CheckpointLost` when a newer release serves it.
         """
-        model = self._models[name]
         known = await self._views.checkpoints()
-        served = max((at.generation for at in known if at.model == name and at.live), default=0)
-        at = await self._views.begin(model, beside=served)
+        begun = [await self._begin(self._models[name], known) for name in names]
+        return await self._build(begun, built)
+
+    async def _begin(self, model: ReadModel, known: Collection[Checkpoint]) -> Checkpoint:
+        live = (at.generation for at in known if at.model == model.name and at.live)
+        at = await self._views.begin(model, beside=max(live, default=0))
         if at.version != model.version:
-            msg = f"{name} is served in version {at.version}, newer than {model.version}"
+            msg = f"{model.name} is served in version {at.version}, newer than {model.version}"
             raise CheckpointLost(msg)
-        return await self._build(at)
+        return at
 
     # --- rounds --------------------------------------------------------------------------------
 
@@ -155,9 +167,9 @@ class Projector:
     async def _round(self, round_: _Round) -> None:
         self._swapped.clear()
         async with asyncio.TaskGroup() as group:
-            tasks: list[asyncio.Task[object]] = [
-                group.create_task(self._build(at)) for at in round_.building
-            ]
+            tasks: list[asyncio.Task[object]] = []
+            if round_.building:
+                tasks.append(group.create_task(self._build(round_.building)))
             if round_.live:
                 tasks.append(group.create_task(self._follow(round_.live)))
             await self._until_changed(round_)
@@ -178,39 +190,68 @@ class Projector:
                 return
             over = seen.over
 
-    # --- one generation ------------------------------------------------------------------------
+    # --- generations ---------------------------------------------------------------------------
 
-    async def _follow(self, live: Iterable[Checkpoint]) -> None:
-        at = {checkpoint.model: checkpoint for checkpoint in live}
-        await self._tell(at.values())
-        start = min(checkpoint.position for checkpoint in at.values())
+    async def _follow(self, live: Sequence[Checkpoint]) -> None:
+        await self._tell(live)
+        start = min(at.position for at in live)
         async with aclosing(self._feed.batches(start, BATCH_MAX)) as batches:
             async for batch in batches:
-                async with self._turn, asyncio.TaskGroup() as group:
-                    moved = [group.create_task(self._advance(one, batch)) for one in at.values()]
-                at = {task.result().model: task.result() for task in moved}
-                await self._tell(at.values())
+                async with self._turn:
+                    live = await self._stepping.together(live, told(batch))
+                await self._tell(live)
+                if len(batch) < BATCH_MAX:
+                    await self._pace.kept()
 
-    async def _build(self, at: Checkpoint) -> Checkpoint:
-        model = self._models[at.model]
-        at = await self._catch_up(at)
-        served = await self._views.swap(model, at)  # indexing takes long: the others go on
-        while not served:
-            async with self._turn:  # here nobody moves the live one now, and it can be overtaken
-                at = await self._catch_up(at)
-                served = await self._views.swap(model, at)
-            if not served:
-                await asyncio.sleep(self._poll_sec)  # a projector elsewhere moved it
+    async def _build(
+        self,
+        begun: Sequence[Checkpoint],
+        built: Callable[[str, int], None] = lambda _model, _position: None,
+    ) -> list[Checkpoint]:
+        at = {one.model: one for one in await self._catch_up(begun, built)}
+        behind = await self._swap(at.values())  # indexing takes long: the others go on
+        while behind:
+            async with self._turn:  # here nobody moves the live ones now: they can be overtaken
+                at |= {one.model: one for one in await self._catch_up(behind, built)}
+                behind = await self._swap([at[one.model] for one in behind])
+            if behind:
+                await asyncio.sleep(self._poll_sec)  # a projector elsewhere moved one
         self._swapped.set()
+        return list(at.values())
+
+    async def _catch_up(
+        self, at: Sequence[Checkpoint], built: Callable[[str, int], None]
+    ) -> Sequence[Checkpoint]:
+        start = min(one.position for one in at)
+        async with aclosing(self._history(start)) as batches:
+            async for batch in batches:
+                at = await self._stepping.apart(at, told(batch))
+                for one in at:
+                    built(one.model, one.position)
         return at
 
-    async def _catch_up(self, at: Checkpoint) -> Checkpoint:
-        full = True
-        while full:
-            batch = await self._store.read_all(after=at.position, limit=BATCH_MAX)
-            at = await self._advance(at, batch)
-            full = len(batch) == BATCH_MAX
-        return at
+    async def _history(self, after: int) -> AsyncGenerator[list[Recorded], None]:
+        """Iterate over the log to its present end, in batches; the next is read meanwhile."""
+        reading = self._reading(after)
+        try:
+            while batch := await reading:
+                full = len(batch) == BATCH_MAX
+                if full:
+                    reading = self._reading(batch[-1].position)
+                yield batch
+                if not full:
+                    return
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+
+    def _reading(self, after: int) -> asyncio.Task[list[Recorded]]:
+        return asyncio.create_task(self._store.read_all(after=after, limit=BATCH_MAX))
+
+    async def _swap(self, at: Collection[Checkpoint]) -> list[Checkpoint]:
+        """Serve generations, indexing them side by side; return those behind the live ones."""
+        served = await side_by_side([self._views.swap(self._models[one.model], one) for one in at])
+        return [one for one, is_served in zip(at, served, strict=True) if not is_served]
 
     async def _tell(self, live: Collection[Checkpoint]) -> None:
         for at in live:
@@ -220,76 +261,6 @@ class Projector:
         async with self._progress:
             self._position = min(at.position for at in live)
             self._progress.notify_all()
-
-    async def _advance(self, at: Checkpoint, batch: Sequence[Recorded]) -> Checkpoint:
-        """Bring a generation to the end of a batch, whoever applies it."""
-        while rest := [recorded for recorded in batch if recorded.position > at.position]:
-            try:
-                at = await self._take(at, rest)
-            except CheckpointLost:
-                at = await self._look_again(at)
-                if at.position < rest[0].position - 1:
-                    raise ConnectionError(f"{at.model} fell back to {at.position}") from None
-        return at
-
-    async def _look_again(self, at: Checkpoint) -> Checkpoint:
-        for seen in await self._views.checkpoints():
-            if (seen.model, seen.generation) == (at.model, at.generation):
-                return seen
-        self._swapped.set()
-        msg = f"{at.model} generation {at.generation} is gone"
-        raise ConnectionError(msg)
-
-    async def _take(self, at: Checkpoint, batch: Sequence[Recorded]) -> Checkpoint:
-        step = _step(self._models[at.model], at.parked, batch)
-        try:
-            return await self._apply(at, step)
-        except ChangeRefused as error:
-            if len(batch) == 1:
-                poison = _poison(batch[0], error)
-                return await self._apply(at, Step(position=step.position, poison=[poison]))
-        middle = len(batch) // 2
-        at = await self._take(at, batch[:middle])
-        return await self._take(at, batch[middle:])
-
-    async def _apply(self, at: Checkpoint, step: Step) -> Checkpoint:
-        at = await self._views.apply(self._models[at.model], at, step)
-        for poison in step.poison:
-            log.error(
-                "projector.parked",
-                model=at.model,
-                stream=poison.stream,
-                position=poison.position,
-                error=poison.error,
-            )
-        return at
-
-
-def _step(model: ReadModel, parked: frozenset[str], batch: Sequence[Recorded]) -> Step:
-    """Return what a batch does, its poison set apart; nothing of a parked stream."""
-    changes: list[Change] = []
-    poison: dict[str, Poison] = {}
-    skipped: Counter[str] = Counter()
-    for recorded in batch:
-        if recorded.stream in parked or recorded.stream in poison:
-            skipped[recorded.stream] += 1
-            continue
-        try:
-            changes += model.project(recorded)
-        except Exception as error:  # noqa: BLE001 - whatever one event does, the others go on
-            poison[recorded.stream] = _poison(recorded, error)
-    return Step(
-        position=batch[-1].position,
-        changes=changes,
-        poison=list(poison.values()),
-        skipped=skipped,
-    )
-
-
-def _poison(recorded: Recorded, error: Exception) -> Poison:
-    reason = storable(f"{type(error).__name__}: {error}"[:ERROR_MAX])
-    reason = reason.encode("utf-8", "backslashreplace").decode()
-    return Poison(stream=recorded.stream, position=recorded.position, error=reason)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:

@@ -6,7 +6,6 @@ bus came back or a look at the database failed, everybody gets one full lease ti
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import msgspec
@@ -18,7 +17,7 @@ from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.domain.task_execution import RECOVERY_SEC
 from pandar_daemon.ports import Clock, Leadership, Lease, Leases, Wire, WorkQueue
 from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.leading import resign
+from pandar_daemon.services.leading import Lead
 
 log = structlog.get_logger(__name__)
 
@@ -46,35 +45,24 @@ class Reaper:
         """Send commands through ``asker`` while ``holder`` leads."""
         self._leases = leases
         self._queue = queue
-        self._leadership = leadership
+        self._lead = Lead(leadership, clock, "reaper", holder)
         self._wire = wire
         self._asker = asker
         self._clock = clock
-        self._holder = holder
         self._ttl = lease_ttl_sec
         self._trouble_at = clock.boottime()
 
     async def run(self) -> None:
         """Reap until cancelled."""
-        try:
-            while True:
-                await self._look()
-                await asyncio.sleep(TICK_SEC)
-        finally:
-            await resign(self._leadership, "reaper", self._holder)
+        await self._lead.run(self._look, TICK_SEC)
 
-    async def _look(self) -> None:
-        try:
-            if await self._leadership.acquire("reaper", self._holder, LEAD_SEC):
-                await self._wire.rtt()  # a bus that fell silent may not have been missed yet
-                await self._tick()
-            else:
-                self._trouble_at = self._clock.boottime()
-        except (Unavailable, ConnectionError) as error:
+    async def _look(self) -> bool:
+        if not await self._lead.look(LEAD_SEC, self._tick):
             self._trouble_at = self._clock.boottime()
-            log.warning("reaper.waiting", reason=str(error))
+        return False
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
+        await self._wire.rtt()  # a bus that fell silent may not have been missed yet
         leases = await self._leases.expired()
         if self._fair():
             for lease in leases:
@@ -85,6 +73,7 @@ class Reaper:
             command_id = f"system-expire-{confirmation_id}-{minute % 1_000_000}"
             command = do.ExpireConfirmation(confirmation_id=confirmation_id)
             await self._ask("task.expire", task_id, command, command_id)
+        return True
 
     def _fair(self) -> bool:
         up_since = self._wire.up_since

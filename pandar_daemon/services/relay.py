@@ -14,7 +14,7 @@ lead; the fence lets one of them through and tells the other to look again.
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -22,14 +22,15 @@ from events.envelope import Recorded
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock, EventStore, EventStream, Head, Leadership, StreamBehind
 from pandar_daemon.services.bell import Bell
-from pandar_daemon.services.leading import resign
+from pandar_daemon.services.leading import Lead
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 LEAD_SEC = 6.0
-RENEW_SEC = 2.0
+HEAD_SEC = 1.0
+"""The end of the log is looked at this often while events come, and whenever none does."""
 AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
 LOOKED_AT = 512
@@ -61,58 +62,59 @@ class Relay:
         """Publish ``store`` on ``stream`` while ``holder`` leads."""
         self._store = store
         self._stream = stream
-        self._leadership = leadership
+        self._lead = Lead(leadership, clock, "relay", holder)
         self._bell = bell
         self._clock = clock
         self._metrics = metrics
-        self._holder = holder
+        self._head = 0
+        self._look_at = 0.0
         self.ahead_by = 0
         self.diverged = False
 
     async def run(self) -> None:
         """Relay until cancelled; a bus or database that is away is waited for."""
-        try:
-            while True:
-                try:
-                    if await self._lead():
-                        continue
-                except (Unavailable, ConnectionError) as error:
-                    log.warning("relay.waiting", reason=str(error))
-                await asyncio.sleep(PAUSE_SEC)
-        finally:
-            await resign(self._leadership, "relay", self._holder)
+        await self._lead.run(self._look, PAUSE_SEC)
 
-    async def _lead(self) -> bool:
+    async def _look(self) -> bool:
+        return await self._lead.look(LEAD_SEC, self._relay)
+
+    async def _relay(self) -> bool:
         """Publish until it is time to look anew; false without the lead, or out of step."""
-        if not await self._may_lead():
-            return False
-        renew_at = self._clock.boottime() + RENEW_SEC
         audit_at = self._clock.boottime() + AUDIT_SEC
         epoch = (await self._store.head()).epoch
         last = await self._open(epoch)
-        while self._clock.boottime() < audit_at:
-            head = await self._store.head()  # after `last`: it is behind only if it went back
-            if head.epoch != epoch:
-                return True
-            if not self._in_step(head, last) or self.diverged:
+        while (now := self._clock.boottime()) < audit_at:
+            if not await self._lead.held(LEAD_SEC):
                 return False
+            batch = await self._store.read_all(after=last, limit=BATCH)
+            if not batch or now >= self._look_at:
+                head = await self._store.head()  # after `last`: it is behind only if it went back
+                self._look_at = now + HEAD_SEC
+                if head.epoch != epoch:
+                    return True
+                if not self._in_step(head, last) or self.diverged:
+                    return False
             try:
-                last = await self._publish_after(last)
+                last = await self._publish_after(last, batch)
             except StreamBehind:
                 last = await self._open(epoch)
                 log.info("relay.fence_refused", last=last)
-            if self._clock.boottime() >= renew_at:
-                if not await self._may_lead():
-                    return False
-                renew_at = self._clock.boottime() + RENEW_SEC
         return True
 
-    async def _may_lead(self) -> bool:
-        return await self._leadership.acquire("relay", self._holder, LEAD_SEC)
+    async def _publish_after(self, last: int, batch: Sequence[Recorded]) -> int:
+        """Return the last sequence then, once there may be more in the log."""
+        if batch:
+            last = await self._stream.publish(batch)
+            self._metrics.relayed(len(batch))
+            self._metrics.heads(log=max(self._head, last), bus=last)
+        if len(batch) < BATCH:
+            await self._bell.wait()  # whatever came after the batch was read has rung it
+        return last
 
     async def _open(self, epoch: int) -> int:
         """Open the stream and see whether its last events are the log's; return its sequence."""
         last = await self._stream.open(epoch)
+        self._look_at = 0.0
         before, self.diverged = self.diverged, False
         if not await agree(self._store, self._stream, epoch, last):
             self.diverged = True
@@ -122,7 +124,9 @@ class Relay:
 
     def _in_step(self, head: Head, last: int) -> bool:
         before, self.ahead_by = self.ahead_by, max(0, last - head.position)
+        self._head = head.position
         self._metrics.heads(log=head.position, bus=last)
+        self._metrics.out_of_step(ahead_by=self.ahead_by, diverged=self.diverged)
         if self.ahead_by and self.ahead_by != before:
             log.error(
                 "relay.stream_ahead_of_log",
@@ -131,15 +135,6 @@ class Relay:
                 hint=_HINT,
             )
         return not self.ahead_by
-
-    async def _publish_after(self, last: int) -> int:
-        batch = await self._store.read_all(after=last, limit=BATCH)
-        if not batch:
-            await self._bell.wait()
-            return last
-        last = await self._stream.publish(batch)
-        self._metrics.relayed(len(batch))
-        return last
 
 
 async def agree(store: EventStore, stream: EventStream, epoch: int, last: int) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from events import subjects
 from pandar_daemon.domain.refusals import Refusal, Unavailable
-from pandar_daemon.ports import Leadership, WorkQueue
+from pandar_daemon.ports import Clock, Leadership, WorkQueue
 from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.leading import resign
+from pandar_daemon.services.leading import Lead
 
 log = structlog.get_logger(__name__)
 
@@ -22,31 +20,28 @@ class Scheduler:
     """One of these is active at a time; a second would find every start already asked for."""
 
     def __init__(
-        self, *, queue: WorkQueue, leadership: Leadership, asker: Asker, holder: str
+        self,
+        *,
+        queue: WorkQueue,
+        leadership: Leadership,
+        asker: Asker,
+        clock: Clock,
+        holder: str,
     ) -> None:
         """Send starts through ``asker`` while ``holder`` leads."""
         self._queue = queue
-        self._leadership = leadership
+        self._lead = Lead(leadership, clock, "scheduler", holder)
         self._asker = asker
-        self._holder = holder
 
     async def run(self) -> None:
         """Start what is due until cancelled."""
-        try:
-            while True:
-                await self._look()
-                await asyncio.sleep(TICK_SEC)
-        finally:
-            await resign(self._leadership, "scheduler", self._holder)
+        await self._lead.run(self._look, TICK_SEC)
 
-    async def _look(self) -> None:
-        try:
-            if await self._leadership.acquire("scheduler", self._holder, LEAD_SEC):
-                await self._tick()
-        except (Unavailable, ConnectionError) as error:
-            log.warning("scheduler.waiting", reason=str(error))
+    async def _look(self) -> bool:
+        await self._lead.look(LEAD_SEC, self._tick)
+        return False
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
         for task_id, due_at in await self._queue.due(limit=100):
             command_id = f"system-due-{task_id}-{int(due_at.timestamp() * 1000)}"
             try:
@@ -57,3 +52,4 @@ class Scheduler:
                 raise
             except Refusal as refusal:
                 log.info("scheduler.refused", task=task_id, reason=str(refusal))
+        return True

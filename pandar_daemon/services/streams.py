@@ -94,6 +94,12 @@ class Streams:
         self._remember(loaded)
         return loaded
 
+    def begin(self, kind: Kind[S], id_: int) -> Loaded[S]:
+        """Return the state of a stream whose id was never used, without a look at the log."""
+        stream = f"{kind.category}-{id_}"
+        loaded = _folded(kind, stream, kind.initial(id_), (), self._clock.boottime())
+        return msgspec.structs.replace(loaded, cached=True)
+
     def advance(self, kind: Kind[S], loaded: Loaded[S], appended: Append, position: int) -> S:
         """Remember what an append made of a stream, and return its new state."""
         state = loaded.state

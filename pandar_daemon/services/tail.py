@@ -15,8 +15,9 @@ from contextlib import aclosing
 from typing import Final
 
 from events.envelope import Recorded
+from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import EventStore
-from pandar_daemon.services.feed import Feed
+from pandar_daemon.services.feed import Feed, LogWentBack
 
 KEPT: Final = 2_048
 """Events kept in memory, at least; twice as many at most."""
@@ -33,18 +34,25 @@ class Tail:
         self._kept = kept
         self._events: list[Recorded] = []
         self._last = 0
+        self._restored = 0
         self._grown = asyncio.Event()
 
     async def run(self) -> None:
         """Read the log on, until cancelled; started again it goes on where it was.
 
-        Raises what the store raises.
+        Raises what the store raises, and `LogWentBack`: then it begins anew at the log's end.
         """
         if not self._last:
             self._reach((await self._store.head()).position)
-        async with aclosing(self._feed.batches(self._last, _BATCH)) as batches:
-            async for batch in batches:
-                self._grow(batch)
+        try:
+            async with aclosing(self._feed.batches(self._last, _BATCH)) as batches:
+                async for batch in batches:
+                    self._grow(batch)
+        except LogWentBack:
+            self._events.clear()
+            self._restored += 1
+            self._reach(0)
+            raise
 
     def _grow(self, batch: list[Recorded]) -> None:
         self._events.extend(batch)
@@ -72,6 +80,13 @@ class Tail:
         return self._events[begin : begin + limit]
 
     async def wait(self, position: int) -> None:
-        """Return once there are events after a position."""
+        """Return once there are events after a position.
+
+        Raises `Unavailable` when the log is restored from a backup meanwhile: the position may
+        be of an event that never was.
+        """
+        restored = self._restored
         while self._last <= position:
             await self._grown.wait()
+            if self._restored != restored:
+                raise Unavailable("the log was restored from a backup: begin anew")

@@ -27,6 +27,7 @@ from pandar_daemon.ports import (
     ServedRows,
     Views,
 )
+from pandar_daemon.ports.archive import Archive, Archived, ArchiveUnreadable
 from pandar_daemon.services.claims import keys_of
 from projections.base import ReadModel, fold
 from projections.compare import differences
@@ -69,19 +70,22 @@ class Verification:
         views: Views,
         served: ServedRows,
         progress: Progress,
+        archive: Archive | None = None,
     ) -> None:
-        """Report to ``progress``."""
+        """Report to ``progress``; without ``archive`` only a log that has none is whole."""
         self._store = store
         self._audit = audit
         self._bus = bus
         self._views = views
         self._served = served
         self._progress = progress
+        self._archive = archive
 
     async def run(self) -> VerifyReport:
         """Return the answer to every question; raises ``ConnectionError`` without the log."""
         checks = [
             await _answered("log", self._log()),
+            await _answered("archive", self._archived()),
             await _answered("bus", self._stream()),
             await _answered("leases", self._claims()),
         ]
@@ -94,6 +98,28 @@ class Verification:
         faults = await self._audit.faults()
         self._progress("log", head.position, head.position)
         return _check("log", faults, f"{head.position} events, dense, versions contiguous")
+
+    async def _archived(self) -> Check:
+        """Every file is what was written, and every manifest names the one before it."""
+        ranges = await self._audit.archived()
+        previous, faults = None, list[str]()
+        for each in ranges:
+            try:
+                faults += await self._unlinked(each, previous, ranges[-1].span.last)
+            except ArchiveUnreadable as error:
+                faults.append(str(error))
+            previous = each.sha256
+        return _check("archive", faults, f"{len(ranges)} ranges, their files and their chain")
+
+    async def _unlinked(self, each: Archived, previous: str | None, last: int) -> list[str]:
+        """Return where a range is not the link it should be; raises `ArchiveUnreadable`."""
+        if self._archive is None:
+            raise ArchiveUnreadable(f"{each.manifest} is in an archive that is not given here")
+        manifest = await self._archive.manifest(each)
+        async for batch in self._archive.events(each):
+            self._progress("archive", batch[-1].position, last)
+        linked = (manifest.span, manifest.previous) == (each.span, previous)
+        return [] if linked else [f"{each.manifest} does not follow the manifest before it"]
 
     async def _stream(self) -> Check:
         head = await self._store.head()

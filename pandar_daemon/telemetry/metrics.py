@@ -55,6 +55,12 @@ class Metrics:
         self._log = Gauge("pandar_log_position", "Last position of the log.", registry=to)
         self._bus = Gauge("pandar_bus_position", "Last position on the bus.", registry=to)
         self._relayed = Counter("pandar_relay_published", "Events put on the bus.", registry=to)
+        self._ahead = Gauge(
+            "pandar_bus_ahead_events", "Events on the bus beyond the end of the log.", registry=to
+        )
+        self._diverged = Gauge(
+            "pandar_bus_diverged", "1 while the bus ends with another history.", registry=to
+        )
         self._projected = Gauge(
             "pandar_projection_position", "Last position applied.", ["model"], registry=to
         )
@@ -114,6 +120,14 @@ class Metrics:
         self._log.set(log)
         if bus is not None:
             self._bus.set(bus)
+
+    def out_of_step(self, *, ahead_by: int, diverged: bool) -> None:
+        """Tell how far the bus is past the log, and whether it ends with another history.
+
+        Either is an alarm: nothing is published until an operator says how to go on.
+        """
+        self._ahead.set(ahead_by)
+        self._diverged.set(1 if diverged else 0)
 
     def relayed(self, count: int) -> None:
         """Count events put on the bus."""

@@ -25,7 +25,7 @@ from pandar_daemon.services.lifecycle import run_until, supervise
 from pandar_daemon.wiring import places
 from pandar_daemon.wiring.parts import Parts, mint_token, parts
 from pandar_daemon.wiring.places import Place
-from pandar_daemon.wiring.roles import ROLES, doors, services
+from pandar_daemon.wiring.roles import ROLES, Service, doors, services
 from projections.models import MODELS
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,12 @@ async def up(settings: Settings, announce: Callable[[Ready], None], stop: asynci
         await migrate(place.database_url)
         async with _keeping(servers), _announced(settings, place):
             await _run(
-                settings, place, set(ROLES), stop, lambda: _ready(settings, place, began, announce)
+                settings,
+                place,
+                set(ROLES),
+                stop,
+                lambda: _ready(settings, place, began, announce),
+                beside=lambda made: [("storage", lambda: _storing(servers, made))],
             )
 
 
@@ -89,10 +94,13 @@ async def _run(
     roles: Collection[str],
     stop: asyncio.Event,
     announce: Callable[[], None],
+    *,
+    beside: Callable[[Parts], list[Service]] = lambda _: [],
 ) -> None:
     opened = asyncio.Semaphore(0)
     async with parts(settings, place, "pandar") as made, asyncio.TaskGroup() as group:
-        running = group.create_task(run_until(stop, services(made, roles, opened.release)))
+        wanted = [*beside(made), *services(made, roles, opened.release)]
+        running = group.create_task(run_until(stop, wanted))
         announcing = group.create_task(_announce(made, roles, opened, announce))
         await running
         announcing.cancel()
@@ -129,6 +137,11 @@ async def _first_project(made: Parts) -> None:
         )
     except Refusal as refusal:
         log.warning("project.not_made", reason=str(refusal))
+
+
+async def _storing(servers: Servers, made: Parts) -> None:
+    stalls = made.connection.stalls
+    await servers.watch(lambda: stalls.longest_sec, stalls.forget)
 
 
 @asynccontextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pandar_daemon.adapters.archive.folder import FileArchive
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.embedded.data import DataDirectory
 from pandar_daemon.adapters.nats.connection import NatsConnection
@@ -27,6 +29,11 @@ from pandar_daemon.telemetry import Metrics
 from pandar_daemon.wiring.places import Place
 
 TOKEN_SEC = 3600.0
+CLOCK_SET_SEC = 5.0
+"""A wall clock that moved so much against one that never jumps was set."""
+GARBAGE_AFTER = (25_000, 20, 20)
+"""How many new objects until cycles are looked for. A batch of events in hand is some 20,000, with
+no cycle among them: Python's 700 would walk through them again and again, a third of its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +63,13 @@ class Parts:
 @asynccontextmanager
 async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Parts]:
     """Yield the parts of one process, connected as far as the servers are up; end them after."""
+    gc.set_threshold(*GARBAGE_AFTER)
     clock = SystemClock()
     connection = NatsConnection(place.nats_url, clock, name)
     keeping = asyncio.create_task(connection.run(), name="bus")
     wire, live = NatsWire(connection), NatsLive(connection)
-    bell = Bell(wire)
+    holder = f"{name}-{clock.new_id().hex}"
+    bell = Bell(wire, holder)
     try:
         async with pool(place.database_url) as database:
             metrics = Metrics()
@@ -70,6 +79,7 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
                 clock,
                 committed=bell.ring,
                 written=metrics.appended,
+                archive=FileArchive(settings.archive_folder),
             )
             yield Parts(
                 settings=settings,
@@ -85,7 +95,7 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
                 store=store,
                 feed=Feed(live, store),
                 leadership=PgLeadership(database),
-                holder=f"{name}-{clock.new_id().hex}",
+                holder=holder,
             )
     finally:
         keeping.cancel()
@@ -127,14 +137,20 @@ def mint_token(settings: Settings, user: str, roles: Collection[str], ttl_sec: f
 
 
 def own_token(tokens: Tokens, clock: Clock, user: str, role: str) -> Callable[[], str]:
-    """Return a source of valid tokens for one of our own services, minted anew every half hour."""
+    """Return a source of valid tokens for one of our own services, minted anew every half hour.
+
+    Also when somebody set the wall clock, by which tokens begin and end: the old one would not be
+    valid yet, or no longer.
+    """
     minted = ""
-    minted_at = float("-inf")
+    minted_at, set_by = float("-inf"), 0.0
 
     def token() -> str:
-        nonlocal minted, minted_at
-        if clock.boottime() - minted_at > TOKEN_SEC / 2:
-            minted, minted_at = tokens.mint(user, [role], TOKEN_SEC), clock.boottime()
+        nonlocal minted, minted_at, set_by
+        now = clock.boottime()
+        wall = clock.now().timestamp() - now
+        if now - minted_at > TOKEN_SEC / 2 or abs(wall - set_by) > CLOCK_SET_SEC:
+            minted, minted_at, set_by = tokens.mint(user, [role], TOKEN_SEC), now, wall
         return minted
 
     return token

@@ -100,6 +100,8 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         agents=parts.settings.agents,
         hosts=_hosts(parts.settings.host),
         bus_position=stream.position,
+        bus_event=lambda head, n: stream.stored(head.epoch, after=n - 1, limit=1),
+        stalled_sec=lambda: parts.connection.stalls.longest_sec,
     )
 
     async def serve() -> None:
@@ -201,6 +203,7 @@ def _scheduler(parts: Parts) -> list[Service]:
         queue=PgWorkQueue(parts.database, parts.clock),
         leadership=parts.leadership,
         asker=parts.asker("scheduler", "system"),
+        clock=parts.clock,
         holder=parts.holder,
     )
     return [("scheduler", scheduler.run)]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import asyncpg
 
+from pandar_daemon.adapters.archive.folder import FileArchive
 from pandar_daemon.adapters.embedded import binaries
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.nats.events import NatsEventStream
@@ -47,11 +48,10 @@ async def rebuild(
         raise ValueError(f"no read model {unknown[0]}; there are {', '.join(MODELS)}")
     async with somewhere(settings) as place, parts(settings, place, "rebuild") as made:
         projector = Projector(made.store, made.feed, PgViews(made.database))
-        for name in models or list(MODELS):
-            head = (await made.store.head()).position
-            progress(name, 0, head)
-            at = await projector.rebuild(name)
-            progress(name, at.position, max(head, at.position))
+        head = (await made.store.head()).position
+        await projector.rebuild_all(
+            models or list(MODELS), lambda name, at: progress(name, at, max(head, at))
+        )
 
 
 async def verify(settings: Settings, progress: Progress) -> VerifyReport:
@@ -67,6 +67,7 @@ async def verify(settings: Settings, progress: Progress) -> VerifyReport:
             views=views,
             served=views,
             progress=progress,
+            archive=FileArchive(settings.archive_folder),
         ).run()
 
 

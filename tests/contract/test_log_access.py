@@ -14,7 +14,7 @@ from tests.support.appending import item
 from tests.support.log import open_log
 
 ROOT = Path(__file__).parent.parent.parent
-SEALED = ("events", "log_head", "commands", "reservations")
+SEALED = ("events", "events_1", "streams", "archives", "log_head", "commands", "reservations")
 _WRITES = re.compile(
     rf"(INSERT\s+INTO|UPDATE(\s+ONLY)?|DELETE\s+FROM|TRUNCATE|COPY)\s+(public\.)?({'|'.join(SEALED)})\b(\s+SET\s+\w+)?",
     re.IGNORECASE,
@@ -27,7 +27,15 @@ _ATTEMPTS = {
     "drop": "DROP TABLE {}",
     "disable": "ALTER TABLE {} DISABLE TRIGGER ALL",
 }
-_COLUMN = {"events": "actor", "log_head": "position", "commands": "answer", "reservations": "key"}
+_COLUMN = {
+    "events": "actor",
+    "events_1": "actor",
+    "streams": "version",
+    "archives": "manifest",
+    "log_head": "position",
+    "commands": "answer",
+    "reservations": "key",
+}
 
 
 @pytest.fixture

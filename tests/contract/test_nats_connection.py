@@ -140,6 +140,17 @@ async def test_what_the_server_would_close_us_for_is_refused_here(nats_url: str)
         assert await hears_itself(connection)
 
 
+async def test_what_is_published_in_one_turn_arrives_in_order(nats_url: str) -> None:
+    """The first goes straight to the socket, the rest by the flusher, more than a socket holds."""
+    async with connected(nats_url) as one, connected(nats_url) as two:
+        wire = NatsWire(one)
+        async with wire.subscribe("test.order") as messages, asyncio.timeout(PATIENCE_SEC):
+            for n in range(3_000):
+                await two.publish("test.order", f"{n:05}".encode() * 800)
+            heard = [int((await anext(messages)).body[:5]) for _ in range(3_000)]
+        assert heard == list(range(3_000))
+
+
 async def test_messages_that_end_the_read_loop_of_nats_py_are_dropped(nats_url: str) -> None:
     """Subjects and status lines that are no UTF-8, and headers cut short, harm nobody."""
     async with connected(nats_url) as connection:

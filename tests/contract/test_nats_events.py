@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from events import subjects
 from events.envelope import Recorded
-from pandar_daemon.adapters.nats import cloudevents
+from pandar_daemon.adapters.nats import cloudevents, streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
-from pandar_daemon.adapters.nats.events import NatsEventStream
+from pandar_daemon.adapters.nats.events import TOGETHER_MAX_BYTES, TOGETHER_MIN, NatsEventStream
 from pandar_daemon.adapters.nats.jetstream import JetStream
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.domain.refusals import Unavailable
@@ -68,6 +70,68 @@ async def test_a_second_stale_relay_is_refused(nats_url: str) -> None:
         assert await stored(one, 1) == events(1, 10)
         assert await stale.open(1) == 10
         assert await stale.publish(events(11, 12)) == 12
+
+
+async def batches(connection: NatsConnection) -> list[str | None]:
+    """Return for each stored event the id of the batch it was stored with, if it was."""
+    found = await JetStream(connection).direct(
+        subjects.events_stream(1), f"{subjects.EVENTS}.>", seq=1, batch=500
+    )
+    return [(msg.headers or {}).get("Nats-Batch-Id") for msg in found]
+
+
+async def test_many_are_stored_together_or_not_at_all(nats_url: str) -> None:
+    """A batch that does not follow leaves nothing behind, not even the part that would fit."""
+    async with connected(nats_url) as one, connected(nats_url) as two:
+        stream, stale = NatsEventStream(one), NatsEventStream(two)
+        await stream.open(1)
+        await stale.open(1)
+        assert await stream.publish(events(1, TOGETHER_MIN)) == TOGETHER_MIN
+        for first in (1, TOGETHER_MIN, TOGETHER_MIN + 2):
+            with pytest.raises(StreamBehind):
+                await stale.publish(events(first, first + 99))
+        assert await stored(one, 1) == events(1, TOGETHER_MIN)
+        (batch,) = set(await batches(one))
+        assert batch is not None
+
+
+async def test_few_are_stored_one_by_one(nats_url: str) -> None:
+    """Each as soon as it can: the ones before a refused one are there."""
+    async with connected(nats_url) as connection:
+        stream = NatsEventStream(connection)
+        await stream.open(1)
+        await stream.publish(events(1, TOGETHER_MIN - 1))
+        assert set(await batches(connection)) == {None}
+
+
+async def test_a_server_that_stores_nothing_together_gets_them_one_by_one(nats_url: str) -> None:
+    """Refused, as by a server too old for it, a batch goes out again, fenced one by one."""
+    async with connected(nats_url) as connection:
+        stream, js = NatsEventStream(connection), JetStream(connection)
+        await stream.open(1)
+        plain = msgspec.structs.replace(streams.events(1, 1), allow_atomic=False)
+        await js.api(f"STREAM.UPDATE.{plain.name}", plain)
+        with capture_logs() as logs:
+            assert await stream.publish(events(1, 100)) == 100
+            assert await stream.publish(events(101, 200)) == 200
+        assert [each["event"] for each in logs] == ["events.not_together"]
+        assert set(await batches(connection)) == {None}
+        assert await stored(connection, 1) == events(1, 200)
+
+
+async def test_large_events_are_stored_in_several_batches(nats_url: str) -> None:
+    """No more is sent at once than the server or our own memory should have to keep."""
+    large = [
+        msgspec.structs.replace(each, data=msgspec.Raw(b'{"x":"%s"}' % (b"x" * 130_000)))
+        for each in events(1, 200)
+    ]
+    async with connected(nats_url) as connection:
+        stream = NatsEventStream(connection)
+        await stream.open(1)
+        assert await stream.publish(large) == 200
+        assert [e.position for e in await stored(connection, 1)] == list(range(1, 201))
+        together = set(await batches(connection)) - {None}
+        assert len(together) >= 200 * 130_000 // TOGETHER_MAX_BYTES
 
 
 async def test_repeating_an_ambiguous_batch_stores_nothing_twice(nats_url: str) -> None:
@@ -148,6 +212,23 @@ async def test_events_cannot_be_deleted_or_purged(nats_url: str) -> None:
             with pytest.raises(Unavailable):
                 await js.api(f"{request}.PANDAR_EVENTS_1", body)
         assert await stored(connection, 1) == events(1, 3)
+
+
+async def test_each_follower_hears_every_event(nats_url: str) -> None:
+    """One subscription serves them all: whoever leaves takes nothing from the others."""
+    async with connected(nats_url) as connection:
+        stream, live = NatsEventStream(connection), NatsLive(connection)
+        await stream.open(1)
+        async with live.follow() as first, asyncio.timeout(PATIENCE_SEC):
+            async with live.follow() as second:
+                await stream.publish(events(1, 1))
+                assert [await anext(first), await anext(second)] == [recorded(1)] * 2
+            await stream.publish(events(2, 2))
+            assert await anext(first) == recorded(2)
+        await stream.publish(events(3, 3))
+        async with live.follow() as again, asyncio.timeout(PATIENCE_SEC):
+            await stream.publish(events(4, 4))
+            assert await anext(again) == recorded(4)
 
 
 async def test_garbage_on_the_live_subject_is_left_out(nats_url: str) -> None:

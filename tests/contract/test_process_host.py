@@ -155,8 +155,8 @@ async def test_session_and_group_are_its_own(host: Host, cwd: Path) -> None:
 
 async def test_no_descriptor_of_ours(host: Host, cwd: Path) -> None:
     """Only the three standard descriptors are open."""
-    output, _ = await result_of(host, spec_of("ls /proc/$$/fd | tr '\\n' ' '", cwd))
-    assert set(output.split()) <= {b"0", b"1", b"2"}
+    output, _ = await result_of(host, spec_of("ls /proc/$$/fd; true", cwd))
+    assert output.split() == [b"0", b"1", b"2"]
 
 
 async def test_signals_are_as_a_program_expects(host: Host, cwd: Path) -> None:
@@ -313,6 +313,24 @@ async def test_a_killed_guardian_takes_the_tree_along(host: Host, cwd: Path) -> 
     await output_of(process)
 
 
+HEADLESS = """
+import ctypes, threading, time
+threading.Thread(target=lambda: (open("ready", "w"), time.sleep(600))).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+"""Its first thread has ended, so it looks like a zombie; another one runs."""
+
+
+async def test_who_looks_dead_is_killed_too(host: Host, cwd: Path) -> None:
+    """A process whose first thread ended before the others does not outlive its tree."""
+    (cwd / "headless.py").write_text(HEADLESS)
+    begin = f"setsid {sys.executable} headless.py & until test -e ready; do sleep 0.01; done"
+    process = await host.start(spec_of(f"{begin}; echo $!", cwd))
+    headless = int(await output_of(process))
+    assert (await process.wait()).exit_code == 0
+    assert not trees.status_of(headless)
+
+
 # --- the deadline ----------------------------------------------------------------------------
 
 
@@ -335,6 +353,21 @@ async def test_past_its_deadline_a_tree_is_frozen_and_can_be_thawed(host: Host, 
     await process.wait()
 
 
+async def test_others_with_the_tag_are_frozen_and_thawed(host: Host, cwd: Path) -> None:
+    """Who carries the tag without descending from the command stops and goes on with it."""
+    spec = spec_of("sleep 600", cwd)
+    process = await host.start(spec)
+    tag = {"PANDAR_EXECUTION_ID": str(spec.execution_id)}
+    other = await asyncio.create_subprocess_exec("sleep", "600", env=tag)
+    await process.allow_until(0.0)
+    await until(lambda: all_stopped(cwd) and is_frozen(other.pid))
+    await process.allow_until(CLOCK.boottime() + 600)
+    await until(lambda: not is_frozen(other.pid) and not all_stopped(cwd))
+    await process.kill()
+    await process.wait()
+    assert await other.wait() < 0
+
+
 async def test_a_deadline_comes_by_itself(host: Host, cwd: Path) -> None:
     """The tree is frozen when the clock gets there, without any word from us."""
     spec = spec_of("sleep 600", cwd)
@@ -346,14 +379,32 @@ async def test_a_deadline_comes_by_itself(host: Host, cwd: Path) -> None:
     await process.wait()
 
 
-async def test_what_never_had_leave_does_nothing(host: Host, cwd: Path) -> None:
-    """A tree whose deadline had passed before it started stays frozen."""
-    spec = spec_of("sleep 0.3; touch done", cwd)
+async def test_what_never_had_leave_is_not_started(host: Host, cwd: Path) -> None:
+    """A runner that slept between taking a lease and using it starts nothing with it."""
+    spec = spec_of("touch done", cwd)
     process = await host.start(replace(spec, until=CLOCK.boottime()))
-    await until(lambda: all_stopped(cwd))
     await process.kill()
-    await process.wait()
+    end = await process.wait()
+    assert (end.exit_code, end.signal) == (None, None)
     assert not (cwd / "done").exists()
+
+
+async def test_what_has_leave_late_is_started_late(host: Host, cwd: Path) -> None:
+    """Its deadline had passed, but the lease was still good: it begins when that is known."""
+    spec = spec_of("echo done", cwd)
+    process = await host.start(replace(spec, until=CLOCK.boottime()))
+    assert not running_in(cwd)
+    await process.allow_until(CLOCK.boottime() + 600)
+    assert await output_of(process) == b"done\n"
+    assert (await process.wait()).exit_code == 0
+
+
+async def test_a_late_command_that_does_not_exist(host: Host, cwd: Path) -> None:
+    """When it cannot be started after all, it has ended without an exit code."""
+    spec = replace(spec_of("", cwd), argv=("/no/such/program",), until=CLOCK.boottime())
+    process = await host.start(spec)
+    await process.allow_until(CLOCK.boottime() + 600)
+    assert (await process.wait()).exit_code is None
 
 
 async def test_a_frozen_tree_is_killed_without_a_last_word(host: Host, cwd: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from events import commands as do
 from events import subjects
+from pandar_daemon.adapters.http.deps import Limits
 from pandar_daemon.adapters.http.health import AHEAD, bus_lag
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.jetstream import JetStream
@@ -94,3 +95,22 @@ async def test_without_read_models_it_is_not_ready(
         await _publish(api, 1)
         status, said = await _ready(api)
         assert (status, said["reasons"]) == (503, ["the read models are being made"])
+
+
+async def test_being_behind_for_long_is_not_ready(
+    database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    """However few events the bus is behind: nobody relays, and after its time that is said."""
+    limits = Limits(ready_late_sec=0.5)
+    roles = ("commands", "projector")
+    async with running_api(database_url, nats_url, tmp_path, roles=roles, limits=limits) as api:
+        await _project(api)
+        await _publish(api)
+        said = await _until(api, 503)
+        while said["projection_lag"] or not any("bus_lag" in why for why in said["reasons"]):
+            said = await _until(api, 503)
+        assert said["bus_lag"] == 1
+        (reason,) = said["reasons"]
+        assert reason.startswith("bus_lag is 1 events for ")
+        await _publish(api, 1)
+        assert (await _until(api, 200))["reasons"] == []

@@ -19,7 +19,7 @@ from events.task import Event
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.adapters.postgres.views import PgViews
-from pandar_daemon.ports import Checkpoint, Step, TaskFilter
+from pandar_daemon.ports import Checkpoint, Move, Step, TaskFilter
 from pandar_daemon.services import projector as projectors
 from projections.base import Change, ReadModel, Upsert
 from projections.models import MODELS
@@ -236,9 +236,8 @@ async def test_batches_do_not_matter(database_url: str, seed: int, cuts: list[in
             while rest:
                 batch, rest = rest[: cuts[n % len(cuts)]], rest[cuts[n % len(cuts)] :]
                 changes = [change for one in batch for change in model.project(one)]
-                at = await views.apply(
-                    model, at, Step(position=batch[-1].position, changes=changes)
-                )
+                step = Step(position=batch[-1].position, changes=changes)
+                [at] = await views.apply([Move(model=model, at=at, step=step)])
                 n += 1
             assert await views.swap(model, at)
             await assert_folded(log, model)

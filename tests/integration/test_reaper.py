@@ -61,6 +61,7 @@ class Watch(Struct):
             queue=PgWorkQueue(database, self.at.clock),
             leadership=PgLeadership(database),
             asker=self.asker("scheduler"),
+            clock=self.at.clock,
             holder=holder,
         )
 

@@ -244,6 +244,7 @@ async def test_a_stream_ahead_of_the_log_stops_the_relay(at: Site) -> None:
             await until(lambda: at.relay.ahead_by == 3)
             assert at.measured("bus_position") == 8
             assert at.measured("log_position") == 5
+            assert at.measured("bus_ahead_events") == 3
             await at.fill(1)
             await until(lambda: at.relay.ahead_by == 2)
     assert await at.last() == 8
@@ -261,6 +262,7 @@ async def test_a_stream_of_another_history_stops_the_relay(at: Site) -> None:
             await until(lambda: at.relay.diverged)
             await at.fill(1)
             await until(lambda: at.measured("log_position") == 10)
+            assert at.measured("bus_diverged") == 1
     assert await at.last() == 8
     alarms = [each for each in logs if each["event"] == "relay.stream_differs_from_log"]
     assert [(each["log_level"], each["position"]) for each in alarms] == [("error", 8)]
@@ -291,7 +293,7 @@ async def test_a_new_epoch_goes_on(
         await at.relayed(2)
     await at.assert_same(2)
     assert await at.on_bus(1) == before
-    assert at.relay.ahead_by == 0
+    assert at.relay.ahead_by == at.measured("bus_ahead_events") == 0
 
 
 async def test_an_away_database_is_waited_for(at: Site, servers: TestServers) -> None:

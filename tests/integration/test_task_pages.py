@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from events import task as did
 from events.task import Priority
@@ -174,14 +175,63 @@ async def test_search_and_depth_use_indexes(database_url: str) -> None:
     async with scene(database_url) as given:
         await _searchable(given)
         deep = (await given.tasks.page(TaskFilter(limit=1))).next
-        assert "Bitmap Index Scan" in await _plan(given, TaskFilter(search="audit"))
-        page = await _plan(given, TaskFilter(cursor=deep))
+        await _many(given)
+        for text in ("audit", "nightly fix", '"nightly fix"'):
+            found = await _plan(given, *TaskQuery(TaskFilter(search=text)).literal())
+            assert "Bitmap Index Scan on tasks_10" in found
+        page = await _plan(given, *TaskQuery(TaskFilter(cursor=deep)).page())
         assert "Index Scan" in page
         assert "Sort" not in page
 
 
-async def _plan(given: Scene, wanted: TaskFilter) -> str:
-    sql, arguments = TaskQuery(wanted).page()
+async def _many(given: Scene) -> None:
+    """Put rows of 3,000 tasks beside those that were projected; half of them are named `common`."""
+    await given.log.database.execute(
+        "INSERT INTO views.tasks (id, project_id, name, command, priority, priority_rank, status,"
+        " status_reason, progress, metadata, created_by, created_at, updated_at, attempt, version,"
+        " position, deleted)"
+        " SELECT n, 1, CASE WHEN n % 2 = 0 THEN 'common ' ELSE '' END || md5(n::text), 'true',"
+        " 'medium', 1, 'completed', NULL, 100, '{}', '1', now() + n * interval '1 s', now(), 1, 2,"
+        " n, false FROM generate_series(1001, 4000) n"
+    )
+    for n in (9, 10, 11):  # as autovacuum does
+        clean = "SELECT gin_clean_pending_list($1::regclass)"
+        await given.log.database.execute(clean, f"rm_tasks_1.tasks_{n}")
+    await given.log.database.execute("ANALYZE rm_tasks_1.tasks")
+
+
+@pytest.mark.parametrize("sort_by", ["created_at", "relevance"])
+async def test_too_many_matches_come_newest_first(database_url: str, sort_by: str) -> None:
+    """What half of all tasks have is not ranked but listed, page by page, each once."""
+    async with scene(database_url) as given:
+        await _searchable(given)
+        await _many(given)
+        wanted = TaskFilter(search="common", sort_by=sort_by, limit=100)
+        seen: list[object] = []
+        while True:
+            page = await given.tasks.page(wanted)
+            seen += [item["id"] for item in page.items]
+            if page.next is None:
+                break
+            wanted = replace(wanted, cursor=page.next)
+        assert seen == list(range(4000, 1000, -2))
+        by_number = await given.tasks.page(replace(wanted, cursor=None, page=2, limit=10))
+        assert (by_number.items[0]["id"], by_number.total) == (3980, 1500)
+
+
+async def test_similar_names_are_found_when_nothing_else_is(database_url: str) -> None:
+    """A word somebody has is not drowned in words like it; a misspelt one finds those."""
+    async with scene(database_url) as given:
+        await given.add(1, created(1, name="Nightly audit"))
+        await given.add(2, created(2, name="Nightly audits"))
+        await given.add(3, created(3, name="Nightlies"))
+        await given.project()
+        assert await given.ids(search="audits") == [2]
+        assert await given.ids(search="nightlly audits") == [2, 1]
+        assert await given.ids(search='"nightlly audits"') == []
+
+
+async def _plan(given: Scene, sql: str, arguments: list[object]) -> str:
     async with given.log.database.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL enable_seqscan = off")
         rows = await connection.fetch(f"EXPLAIN {sql}", *arguments)

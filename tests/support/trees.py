@@ -65,10 +65,8 @@ def is_frozen(pid: int) -> bool:
 
 
 def running_in(cwd: Path) -> list[int]:
-    """Return the processes that work in a folder, guardians left out: no tag is needed for that."""
-    return [
-        pid for pid in _pids() if _works_in(pid, cwd) and state_of(pid) and not _is_guardian(pid)
-    ]
+    """Return the processes that work in a folder, as guardians never do: no tag is needed."""
+    return [pid for pid in _pids() if _works_in(pid, cwd) and state_of(pid)]
 
 
 def _works_in(pid: int, cwd: Path) -> bool:
@@ -78,25 +76,15 @@ def _works_in(pid: int, cwd: Path) -> bool:
         return False
 
 
-def _is_guardian(pid: int) -> bool:
-    return b"pandar_daemon.adapters.process.guardian" in _read(pid, "cmdline")
-
-
 def _pids() -> list[int]:
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
 
 
 async def main(data: Path, cwd: Path, leave_sec: float) -> None:
     """Be a runner with one tree, for tests that kill or stop it."""
     clock = SystemClock()
-    process = await Host(data).start(spec_of(f"{LEFTOVERS} sleep 600", cwd))
+    host = Host(data)
+    process = await host.start(spec_of(f"{LEFTOVERS} sleep 600", cwd))
     await process.allow_until(clock.boottime() + leave_sec)
     await output_of(process)
 

@@ -8,11 +8,13 @@ from collections import Counter
 
 import pytest
 
+from bench.audience import Client, Seat
 from bench.distribution import PRECISION, Distribution, Lag
-from bench.figures import HEADINGS, Figure, at_least, at_most, number, ratio
+from bench.figures import HEADINGS, Figure, at_least, at_most, number, ratio, unmeasured
 from bench.load import main, summary, text
 from bench.loading import MISSING, NAMED_MAX, REFUSED, Report
-from bench.results import BEGIN, END, Setting, replaced, report
+from bench.peers.environment import NAMES, versions
+from bench.results import BEGIN, END, SCALE, Setting, replaced, report
 from bench.table import markdown, plain
 
 SETTING = Setting(date="2026-01-02", machine="2 x a", versions="b 1", command="python -m bench")
@@ -119,6 +121,30 @@ def test_figure_says_whether_its_goal_is_met() -> None:
     assert Figure(part="p", what="w", value=3).cells()[4] == ""
 
 
+def test_unmeasured_part_says_why() -> None:
+    """What could not be measured is said in its line, and is no goal met or missed."""
+    line = unmeasured("p", "no C compiler")
+    assert line.cells() == ("p", "not measured", "nan", "", "", "no C compiler")
+    assert not line.is_missed
+
+
+def test_peers_are_named_with_their_locked_versions() -> None:
+    """Nobody is compared with without a version."""
+    assert set(versions()) == set(NAMES)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+async def test_client_of_the_crowd_counts_events_however_they_are_cut(size: int) -> None:
+    """Each whole event counts once, in order; heartbeats and the frames between count nothing."""
+    client = Client(0, Seat(1, "token"), 0, Distribution())
+    event = 'id: {0}\nevent: task.created\ndata: {{"recorded_at":"2026-01-02T03:04:05Z"}}\n\n'
+    body = "".join(f"\r\n5a\r\n: heartbeat\nid: 9\n\n{event.format(n)}" for n in (10, 11, 12))
+    data = f"HTTP/1.1 200 OK\r\n\r\n{body}".encode()
+    for begin in range(0, len(data), size):
+        client.data_received(data[begin : begin + size])
+    assert list(client.positions) == [10, 11, 12]
+
+
 def test_plain_table_aligns_its_columns() -> None:
     """Numbers stand at the right, words at the left, and no line ends in blanks."""
     assert plain(("what", "n"), [("a", "1,000"), ("long one", "2.5")]).splitlines() == [
@@ -195,3 +221,13 @@ def test_load_of_nothing_is_refused(option: str, capsys: pytest.CaptureFixture[s
         main(["--tasks", "1", option, "0"])
     assert ended.value.code == 2
     assert "expected at least 1" in capsys.readouterr().err
+
+
+def test_two_programs_write_one_page() -> None:
+    """Each replaces what it wrote itself; the second section comes to the end of the page."""
+    page = replaced(f"# Story\n\n{BEGIN}\nold\n{END}\n\nWhat we learned.\n", "scale 1", SCALE)
+    assert page.index("What we learned.") < page.index("## At scale") < page.index("scale 1")
+    both = replaced(replaced(page, "bench 2"), "scale 2", SCALE)
+    assert ("bench 2" in both, "scale 2" in both) == (True, True)
+    assert not {"old", "scale 1"} & set(both.splitlines())
+    assert both.count("## At scale") == 1

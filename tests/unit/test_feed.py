@@ -10,9 +10,9 @@ import pytest
 
 from events.envelope import Recorded
 from events.task import StartRequested
-from pandar_daemon.ports import EventStore
+from pandar_daemon.ports import EventStore, Head
 from pandar_daemon.services import feed
-from pandar_daemon.services.feed import Feed
+from pandar_daemon.services.feed import Feed, LogWentBack
 from tests.support.lives import Chronicle
 
 
@@ -27,6 +27,10 @@ class OpenLog(EventStore):
         """Return what comes after a position, and note that it was asked."""
         self.reads.append(after)
         return self.recorded[after : after + limit]
+
+    async def head(self) -> Head:
+        """Return where it ends."""
+        return Head(len(self.recorded), 1)
 
 
 class OpenBus:
@@ -114,6 +118,17 @@ async def test_a_gap_on_the_bus_is_filled_from_the_log() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(grow())
         assert await scene.read(18) == list(range(1, 19))
+
+
+async def test_a_log_that_went_back_is_told() -> None:
+    """Restored from a backup it ends before what was read: the reader does not wait in vain."""
+    scene = Scene(poll_sec=0.01)
+    scene.store(25)
+    async with asyncio.timeout(10), aclosing(scene.feed.batches(0, 25)) as batches:
+        assert len(await anext(batches)) == 25
+        scene.store(20)
+        with pytest.raises(LogWentBack, match="ends at 20, and was read up to 25"):
+            await anext(batches)
 
 
 async def test_repeated_and_old_live_events_are_dropped() -> None:

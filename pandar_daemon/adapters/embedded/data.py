@@ -102,10 +102,14 @@ class DataDirectory:
     def _write_beside(self, path: Path, text: str) -> Path:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(file, "w") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
+        try:
+            with os.fdopen(file, "w") as handle:
+                handle.write(text)
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError:  # a full disk: leave no litter on it
+            temporary.unlink()
+            raise
         return temporary
 
     def _close_to_others(self) -> None:

@@ -67,8 +67,9 @@ feature_flags {{ js_ack_fc_v2: false }}
 class NatsServer:
     """A nats-server on 127.0.0.1 with random passwords and its streams under ``data``.
 
-    ``port`` is what ``PANDAR_NATS_PORT`` asks for. ``durable=False`` is for tests: a power cut
-    may then lose acknowledged messages, a killed process may not.
+    ``port`` is what ``PANDAR_NATS_PORT`` asks for, ``store`` where its streams are.
+    ``durable=False`` is for tests: a power cut may then lose acknowledged messages, a killed
+    process may not.
     """
 
     name = "nats"
@@ -88,6 +89,7 @@ class NatsServer:
         self._durable = durable
         self._keep_fd = keep_fd
         self._log = data.path / "nats.log"
+        self.store = data.path / "nats"
         self.child: Child | None = None
 
     @property
@@ -136,7 +138,7 @@ class NatsServer:
             port=port,
             password=json.dumps(self._data.secret("nats.password")),
             reader=json.dumps(self._data.secret("nats.reader.password")),
-            store=json.dumps(str(self._data.path / "nats")),
+            store=json.dumps(str(self.store)),
             sync="always" if self._durable else '"10s"',
         )
 

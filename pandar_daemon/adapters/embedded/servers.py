@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Protocol, Self
 
@@ -15,6 +15,7 @@ from pandar_daemon.adapters.embedded.data import DataDirectory
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.embedded.nats_server import NatsServer
 from pandar_daemon.adapters.embedded.postgres import PostgresServer
+from pandar_daemon.adapters.embedded.storage import Storage
 from pandar_daemon.config import Settings
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,15 @@ class Servers:
         async with asyncio.TaskGroup() as group:
             for server in self._servers():
                 group.create_task(_keep(server))
+
+    async def watch(self, stalled: Callable[[], float], restarted: Callable[[], None]) -> None:
+        """See to it that a nats-server of ours stores, until cancelled; see `Storage`.
+
+        `run` must be running: it starts again what this stops.
+        """
+        if self.nats is not None:
+            await Storage(self.nats, stalled, restarted).run()
+        await asyncio.get_running_loop().create_future()
 
     def _choose(self, data: DataDirectory, keep_fd: int) -> None:
         if not self._settings.database_url:

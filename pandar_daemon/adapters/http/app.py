@@ -6,6 +6,7 @@ anything itself.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -80,6 +81,7 @@ def build_app(needs: Deps) -> web.Application:
     app[events.MEMBERSHIP] = Membership(needs)
     app[STREAMS] = streams = Streams()
     app[openapi.SERVED] = SERVED
+    app[health.LATENESS] = defaultdict(health.Lateness)
     app.on_shutdown.append(streams.close)
     for method, path, handler in ROUTES:
         for slash in ("", "/"):

@@ -46,6 +46,13 @@ class Tail(Protocol):
 BusPosition = Callable[[Head], Awaitable[int]]
 """Returns the last position on the bus, in the epoch of a head; raises `Unavailable`."""
 
+BusEvent = Callable[[Head, int], Awaitable[list[Recorded]]]
+"""Returns the event at a position of the bus, if it has one; raises `Unavailable`."""
+
+
+async def _nothing_known(_head: Head, _position: int) -> list[Recorded]:
+    return []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -63,12 +70,15 @@ class Limits:
     min_position_sec: float = 5.0
     membership_sec: float = 3.0
     ready_lag: int = 10_000
+    ready_late_sec: float = 30.0
+    ready_stalled_sec: float = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deps:
     """Everything a handler may use.
 
+    ``stalled_sec`` tells for how long the bus has stored nothing that this process sent it.
     ``hosts`` are the host names this server answers to; empty means any. It keeps a web page of
     another origin from reaching a loopback server under a name of its own (DNS rebinding).
     """
@@ -87,6 +97,8 @@ class Deps:
     agents: frozenset[str]
     hosts: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
+    bus_event: BusEvent = _nothing_known
+    stalled_sec: Callable[[], float] = lambda: 0.0
 
 
 DEPS: Final = web.AppKey("DEPS", Deps)

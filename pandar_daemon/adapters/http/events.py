@@ -25,9 +25,11 @@ from pandar_daemon.adapters.http.params import Query, header_number, query
 from pandar_daemon.adapters.http.streaming import Sink, opened
 from pandar_daemon.adapters.http.visibility import Membership
 from pandar_daemon.domain.access import Permission, Principal
-from pandar_daemon.domain.refusals import Invalid, Unauthenticated
+from pandar_daemon.domain.refusals import Invalid, Unauthenticated, Unavailable
 
 BATCH: Final = 256
+PIECE_BYTES: Final = 16_384
+"""Written at once, and one event more: what a client that takes nothing can make us hold."""
 MEMBERSHIP: Final = web.AppKey("MEMBERSHIP", Membership)
 SSE: Final = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
 _CATEGORIES: Final = frozenset(name.partition(".")[0] for name in codec.EVENTS)
@@ -41,6 +43,7 @@ class Wanted(Query, frozen=True, kw_only=True):
 
 
 _OF_MEMBERSHIP = ("project.", "member.")
+_BEHIND_SEC: Final = 1.0
 
 
 def message(id_: str, name: str, data: bytes) -> bytes:
@@ -79,19 +82,27 @@ class Follower:
             return []
         return await tail.after(position, BATCH)
 
-    def told(self) -> None:
-        """Count an event sent to the client."""
-        self._needs.metrics.streamed()
+    def told(self, events: int) -> None:
+        """Count events sent to the client."""
+        self._needs.metrics.streamed(events)
 
     async def sees(self, recorded: Recorded) -> bool:
         """Whether the client may see an event, now.
 
         Judged by memberships at least as new as the last change of any that came before it: what
         somebody did in a project they just made, or were just let into, must not pass them by.
+        Read models that are behind are waited for: to break the stream off would only bring its
+        client back at once, when there is most to do already.
         """
         if self._since is None or recorded.type.startswith(_OF_MEMBERSHIP):
             self._since = recorded.position
-        return await self._membership.sees(self._principal, recorded.project_id, self._since)
+        while True:
+            try:
+                return await self._membership.sees(
+                    self._principal, recorded.project_id, self._since
+                )
+            except Unavailable:
+                await asyncio.sleep(_BEHIND_SEC)
 
     async def still_valid(self) -> bool:
         """Whether the client's token is still good."""
@@ -159,12 +170,23 @@ async def stream(request: web.Request) -> web.StreamResponse:
 async def _run(
     sink: Sink, cursor: Follower, position: int, choose: Callable[[Recorded], bool]
 ) -> None:
+    """Send what happens, many events in one write: the further behind, the cheaper each is."""
     while batch := await cursor.next(position) or await _beat(sink, cursor, position):
+        waiting: list[bytes] = []
         for recorded in batch if isinstance(batch, list) else []:
             if choose(recorded) and await cursor.sees(recorded):
-                await sink.write(as_message(recorded))
-                cursor.told()
+                waiting.append(as_message(recorded))
+                if sum(map(len, waiting)) > PIECE_BYTES:
+                    await _tell(sink, cursor, waiting)
             position = recorded.position
+        await _tell(sink, cursor, waiting)
+
+
+async def _tell(sink: Sink, cursor: Follower, waiting: list[bytes]) -> None:
+    if waiting:
+        await sink.write(b"".join(waiting))
+        cursor.told(len(waiting))
+        waiting.clear()
 
 
 async def _beat(sink: Sink, cursor: Follower, position: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections import defaultdict, deque
 from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -26,7 +27,33 @@ PROBE_SEC: Final = 2.0
 """How long a part may take to answer before it counts as away."""
 
 AHEAD: Final = "the stream is ahead of the log: see `pandar epoch advance`"
+DIVERGED: Final = "the stream ends with another event than the log: see `pandar epoch advance`"
+STORES_NOTHING: Final = "the bus stores nothing: free its disk, then restart nats-server"
+_SEEN_MAX: Final = 1_000
 _NOBODYS: Final = OutputKey(project_id=0, task_id=0, attempt=0)
+
+
+class Lateness:
+    """How long ago the log reached what a follower of it has not reached yet.
+
+    Made of what the probes saw, by a clock nobody sets: a wall clock that jumps makes no one late.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, float]] = deque()
+
+    def seconds(self, head: int, position: int, now: float) -> float:
+        """Return the follower's lateness, with the log at ``head`` now and it at ``position``."""
+        if self._seen and self._seen[-1][0] > head:
+            self._seen.clear()  # another log: restored from a backup
+        if len(self._seen) < _SEEN_MAX and (not self._seen or self._seen[-1][0] < head):
+            self._seen.append((head, now))
+        while self._seen and self._seen[0][0] <= position:
+            self._seen.popleft()
+        return now - self._seen[0][1] if self._seen else 0.0
+
+
+LATENESS: Final = web.AppKey("LATENESS", defaultdict[str, Lateness])
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -38,8 +65,8 @@ async def ready(request: web.Request) -> web.Response:
     """Answer 200 when requests can be served, else 503 with every reason.
 
     Two lags are told, never one: how far the read models are behind the log, and how far the bus
-    is; both in events. A lag beyond 10,000 makes it not ready; so does one below 0, which is a
-    bus that has events the log has not.
+    is; both in events. A lag beyond 10,000, or of whatever size for 30 s, makes it not ready; so
+    does one below 0, which is a bus that has events the log has not, or has others.
     """
     needs = deps(request)
     reasons: list[str] = []
@@ -47,14 +74,17 @@ async def ready(request: web.Request) -> web.Response:
     rtt = await _probe("nats", needs.wire.rtt(), reasons)
     found: Json = {"head": head and head.position, "nats_rtt_sec": rtt and round(rtt, 6)}
     if head is not None:
-        found |= await _lags(needs, head, reasons)
+        found |= await _lags(request, head, reasons)
     await _probe("output stream", needs.outputs.size(_NOBODYS), reasons)
+    if needs.stalled_sec() >= needs.limits.ready_stalled_sec:
+        reasons.append(STORES_NOTHING)
     found |= {"status": "unready" if reasons else "ready", "reasons": reasons}
     status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
     return answer(found, status=status, headers={"Cache-Control": "no-store"})
 
 
-async def _lags(needs: Deps, head: Head, reasons: list[str]) -> Json:
+async def _lags(request: web.Request, head: Head, reasons: list[str]) -> Json:
+    needs = deps(request)
     projected = await _probe("read models", needs.projects.position(), reasons)
     if projected == 0 and head.position > 0:
         reasons.append("the read models are being made")
@@ -66,11 +96,29 @@ async def _lags(needs: Deps, head: Head, reasons: list[str]) -> Json:
         "bus_lag": lag_of_bus,
     }
     for name, lag in lags.items():
-        if lag is not None and lag > needs.limits.ready_lag:
-            reasons.append(f"{name} is {lag} events")
+        if lag is not None and lag >= 0:
+            late = request.app[LATENESS][name]
+            behind_sec = late.seconds(head.position, head.position - lag, needs.clock.boottime())
+            if lag > needs.limits.ready_lag:
+                reasons.append(f"{name} is {lag} events")
+            elif behind_sec >= needs.limits.ready_late_sec:
+                reasons.append(f"{name} is {lag} events for {behind_sec:.0f} s")
     if lag_of_bus is not None and lag_of_bus < 0:
         reasons.append(AHEAD)
+    elif lag_of_bus is not None and await _probe(
+        "last event", _differs(needs, head, head.position - lag_of_bus), reasons
+    ):
+        reasons.append(DIVERGED)
     return lags
+
+
+async def _differs(needs: Deps, head: Head, published: int) -> bool:
+    """Tell whether the bus ends with another event than the log has there."""
+    if published < 1:
+        return False
+    theirs = await needs.bus_event(head, published)
+    ours = await needs.store.read_all(after=published - 1, limit=1)
+    return bool(theirs and ours) and [e.event_id for e in theirs] != [e.event_id for e in ours]
 
 
 async def bus_lag(store: EventStore, position: BusPosition, head: Head) -> int:

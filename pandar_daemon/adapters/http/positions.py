@@ -11,16 +11,16 @@ from pandar_daemon.domain.refusals import Unavailable
 _POLL_SEC: Final = 0.02
 
 
-async def reached(needs: Deps, position: int) -> None:
-    """Return once the read models are complete up to a position.
+async def reached(needs: Deps, position: int) -> int:
+    """Return how far the read models are, once that is at least a position.
 
     Raises `Unavailable` when that takes longer than 5 s.
     """
     try:
         async with asyncio.timeout(needs.limits.min_position_sec):
             while True:
-                if await needs.projects.position() >= position:
-                    return
+                if (at := await needs.projects.position()) >= position:
+                    return at
                 await asyncio.sleep(_POLL_SEC)
     except TimeoutError:
         raise Unavailable("the read models are not there yet; ask again") from None

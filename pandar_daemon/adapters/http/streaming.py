@@ -41,13 +41,21 @@ class Sink:
         async with self._turn:
             self.check()
             try:
-                async with asyncio.timeout(self._write_sec):
+                async with asyncio.timeout(None if self._fits(data) else self._write_sec):
                     await self.reply.write(data)
             except TimeoutError:
                 self.abort()
                 raise Gone from None
             except ConnectionResetError:
                 raise Gone from None
+
+    def _fits(self, data: bytes) -> bool:
+        """Whether the socket's buffer takes it at once, so that no watch need be set."""
+        transport = self._request.transport
+        if not isinstance(transport, asyncio.Transport):
+            return False
+        _, most = transport.get_write_buffer_limits()
+        return transport.get_write_buffer_size() + len(data) < most
 
     def check(self) -> None:
         """Raise `Gone` when the client has left."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 from msgspec import Struct
@@ -83,12 +85,14 @@ class _Known(Struct, frozen=True):
 class Membership:
     """Roles in projects, remembered for some seconds, for streams that check every event.
 
-    Remembers at most 10,000 users; whoever was asked for longest ago is forgotten first.
+    However many streams a user has, one of them asks and the others wait for its answer. Remembers
+    at most 10,000 users; whoever was asked for longest ago is forgotten first.
     """
 
     def __init__(self, needs: Deps) -> None:
         self._needs = needs
         self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def sees(self, principal: Principal, project_id: int | None, since: int) -> bool:
         """Whether a principal may read the tasks of a project, judged at ``since`` or later.
@@ -104,14 +108,24 @@ class Membership:
         return access.may(principal, Permission.TASK_READ, held.get(project_id))
 
     async def _roles(self, user: str, since: int) -> dict[int, str]:
-        now = self._needs.clock.boottime()
+        if (known := self._fresh(user, since)) is not None:
+            return known
+        async with self._turns.setdefault(user, asyncio.Lock()):
+            known = self._fresh(user, since)
+            return await self._ask(user, since) if known is None else known
+
+    def _fresh(self, user: str, since: int) -> dict[int, str] | None:
         known = self._known.get(user)
-        if known is None or known.until <= now or known.at < since:
-            await reached(self._needs, since)
-            held = await self._needs.projects.roles(user)
-            known = _Known(now + self._needs.limits.membership_sec, since, held)
-            self._known[user] = known
-            self._known.move_to_end(user)
-            while len(self._known) > _USERS_REMEMBERED:
-                self._known.popitem(last=False)
+        if known is None or known.until <= self._needs.clock.boottime() or known.at < since:
+            return None
         return known.roles
+
+    async def _ask(self, user: str, since: int) -> dict[int, str]:
+        at = await reached(self._needs, since)
+        now = self._needs.clock.boottime()
+        held = await self._needs.projects.roles(user)
+        self._known[user] = _Known(now + self._needs.limits.membership_sec, at, held)
+        self._known.move_to_end(user)
+        while len(self._known) > _USERS_REMEMBERED:
+            self._known.popitem(last=False)
+        return held

@@ -22,6 +22,7 @@ from events.ids import ID_MAX
 _TYPE: Final = re.compile(r"dev\.pandar\.([a-z_]+\.[a-z_]+)\.v([1-9][0-9]{0,5})")
 _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _PLAIN: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+_IS_PLAIN: Final = re.compile(f"[{re.escape(_PLAIN)}]*")
 _AUTHTYPES: Final = {"user": "user", "runner": "service_account", "system": "system"}
 
 
@@ -51,11 +52,13 @@ def encode(recorded: Recorded) -> dict[str, str]:
         "Pandar-Command-Id": recorded.command_id,
         "traceparent": recorded.traceparent,
     }
-    return {
-        name: quote(value, safe=_PLAIN, errors="surrogatepass")
-        for name, value in wanted.items()
-        if value is not None
-    }
+    return {name: _quoted(value) for name, value in wanted.items() if value is not None}
+
+
+def _quoted(value: str) -> str:
+    if _IS_PLAIN.fullmatch(value):
+        return value
+    return quote(value, safe=_PLAIN, errors="surrogatepass")
 
 
 def decode(headers: Mapping[str, str], data: bytes) -> Recorded:

@@ -21,9 +21,10 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import BadHeaderError, BadSubjectError, Error
 
-from pandar_daemon.adapters.nats.client import GuardedClient, check_size, close_client, open_client
-from pandar_daemon.adapters.nats.listening import Listener, Route, calling
+from pandar_daemon.adapters.nats.client import GuardedClient, close_client, open_client
+from pandar_daemon.adapters.nats.listening import Listener, Route
 from pandar_daemon.adapters.nats.replies import Replies, fail
+from pandar_daemon.adapters.nats.stalls import Stalls
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock
 
@@ -43,6 +44,7 @@ class NatsConnection:
     def __init__(self, url: str, clock: Clock, name: str, *, probe_sec: float = 2.0) -> None:
         self.clock = clock
         self.up_since: float | None = None
+        self.stalls = Stalls(clock)
         self._servers = url.split(",")
         self._name = name
         self._probe_sec = probe_sec
@@ -87,7 +89,7 @@ class NatsConnection:
 
     async def _install(self, client: GuardedClient) -> None:
         inbox = client.new_inbox()
-        await client.subscribe(f"{inbox}.*", cb=calling(self._replies.deliver))
+        await client.hear(f"{inbox}.*", "", self._replies.deliver)
         self._client, self._inbox = client, inbox
         for listener in list(self._listeners):
             await listener.subscribe(client)
@@ -158,8 +160,7 @@ class NatsConnection:
         if client is None:
             raise await _unavailable("the bus is away")
         try:
-            check_size(client, subject, body, headers or {})
-            await client.publish(subject, body, reply, dict(headers) if headers else None)
+            await client.send(subject, reply, headers or {}, body)
         except (BadSubjectError, BadHeaderError) as error:
             msg = f"cannot be sent to {subject[:100]!r}: {error}"
             raise ValueError(msg) from error

@@ -3,26 +3,43 @@
 Every publish is fenced by ``Nats-Expected-Last-Sequence = position - 1``. So a message whose
 acknowledgement got lost may be sent again: it is either stored already (the fence or the
 duplicate window says so) or takes exactly its own place; and a second, stale relay is refused.
+
+A few events go out one after the other, each as soon as it can. Many are stored together, all or
+none, fenced by the first: one flush of the server's disk instead of one an event. A server too old
+for that (before 2.12) leaves it out of the stream's configuration, and gets them one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
+import msgspec
 import structlog
 
 from events import subjects
 from events.envelope import Recorded
 from pandar_daemon.adapters.nats import cloudevents, streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
-from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing, PubAck
+from pandar_daemon.adapters.nats.jetstream import (
+    TOGETHER_MAX,
+    JetStream,
+    JetStreamRefused,
+    Outgoing,
+    PubAck,
+)
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Head, StreamBehind
 
 log = structlog.get_logger(__name__)
 
 WINDOW = 256
+TOGETHER_MIN = 16
+"""Fewer are quicker one by one: storing together has a cost of its own, of some milliseconds."""
 WRONG_LAST_SEQUENCE = 10071
+DUPLICATE_IN_BATCH = 10201
+BEHIND = (WRONG_LAST_SEQUENCE, DUPLICATE_IN_BATCH)
+TOGETHER_MAX_BYTES = 8 * 2**20
 _PREFIX = subjects.events_stream(0).removesuffix("0")
 
 
@@ -33,6 +50,7 @@ class NatsEventStream:
         self._js = JetStream(connection)
         self._replicas = replicas
         self._stream = ""
+        self._together = False
 
     async def open(self, epoch: int) -> int:
         """Make or reconcile the stream of this epoch; return its last sequence, 0 when empty.
@@ -41,9 +59,10 @@ class NatsEventStream:
         `Unavailable` when the bus is away, or a newer epoch is open.
         """
         await self._retire_before(epoch)
-        state = await self._js.ensure(streams.events(epoch, self._replicas))
+        made = await self._js.ensure(streams.events(epoch, self._replicas))
         self._stream = subjects.events_stream(epoch)
-        return state.last_seq
+        self._together = made.config.allow_atomic
+        return made.state.last_seq
 
     async def _retire_before(self, epoch: int) -> None:
         for name in await self._js.names(f"{subjects.EVENTS}.>"):
@@ -62,6 +81,26 @@ class NatsEventStream:
         Raises `StreamBehind` when the fence refuses, `Unavailable` when the bus is away; some of
         the batch may be stored then: `open` tells how many.
         """
+        last = 0
+        for part in _parts(batch):
+            if self._together and len(part) >= TOGETHER_MIN:
+                last = await self._publish_together(part)
+            else:
+                last = await self._publish_each(part)
+        return last
+
+    async def _publish_together(self, batch: Sequence[Recorded]) -> int:
+        """Publish all or nothing; one by one instead if the server refuses for another reason."""
+        first, *others = batch
+        items = chain([self._fenced(first)], map(self._outgoing, others))
+        ack = await self._js.store_together(items, count=len(batch))
+        if ack.error is None or ack.error.err_code in BEHIND:
+            return _checked(ack, batch[-1].position)
+        log.warning("events.not_together", error=ack.error.description, code=ack.error.err_code)
+        self._together = False
+        return await self._publish_each(batch)
+
+    async def _publish_each(self, batch: Sequence[Recorded]) -> int:
         expected = iter(batch)
         last = 0
 
@@ -69,7 +108,7 @@ class NatsEventStream:
             nonlocal last
             last = _checked(ack, next(expected).position)
 
-        await self._js.store_all(map(self._outgoing, batch), window=WINDOW, stored=stored)
+        await self._js.store_all(map(self._fenced, batch), window=WINDOW, stored=stored)
         return last
 
     async def position(self, head: Head) -> int:
@@ -82,19 +121,34 @@ class NatsEventStream:
         found = await self._js.direct(stream, subject, seq=after + 1, batch=limit)
         return [cloudevents.decode(msg.headers or {}, msg.data) for msg in found]
 
+    def _fenced(self, recorded: Recorded) -> Outgoing:
+        item = self._outgoing(recorded)
+        fence = {"Nats-Expected-Last-Sequence": str(recorded.position - 1)}
+        return msgspec.structs.replace(item, headers={**item.headers, **fence})
+
     def _outgoing(self, recorded: Recorded) -> Outgoing:
         headers = cloudevents.encode(recorded)
         headers["Nats-Msg-Id"] = str(recorded.event_id)
         headers["Nats-Expected-Stream"] = self._stream
-        headers["Nats-Expected-Last-Sequence"] = str(recorded.position - 1)
         return Outgoing(
             subject=subjects.event(recorded), body=bytes(recorded.data), headers=headers
         )
 
 
+def _parts(batch: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:
+    """Cut a batch so that none is more than the server stores together, or we keep unsent."""
+    begin, size = 0, 0
+    for end, recorded in enumerate(batch):
+        size += len(bytes(recorded.data))
+        if end > begin and (end - begin == TOGETHER_MAX or size > TOGETHER_MAX_BYTES):
+            yield batch[begin:end]
+            begin, size = end, len(bytes(recorded.data))
+    yield batch[begin:]
+
+
 def _checked(ack: PubAck, position: int) -> int:
     if ack.error is not None:
-        if ack.error.err_code == WRONG_LAST_SEQUENCE:
+        if ack.error.err_code in BEHIND:
             msg = f"position {position} does not follow: {ack.error.description}"
             raise StreamBehind(msg)
         raise JetStreamRefused(f"position {position}", ack.error)

@@ -29,6 +29,10 @@ ACK_SEC = 5.0
 """How long a stored message may take to be acknowledged."""
 SECOND = 1_000_000_000
 DAY_SEC = 86_400
+TOGETHER_MAX = 1_000
+"""Messages the server stores together."""
+BREATH = 64
+"""After so many messages handed to the connection, others have their turn."""
 
 STREAM_NAME_IN_USE = 10058
 STREAM_NOT_FOUND = 10059
@@ -61,6 +65,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=False):
     deny_delete: bool = False
     deny_purge: bool = False
     republish: Republish | None = None
+    allow_atomic: bool = False
 
 
 class ConsumerConfig(Struct, frozen=True, kw_only=True):
@@ -91,10 +96,17 @@ class StreamState(Struct, frozen=True, kw_only=True):
     last_seq: int = 0
 
 
+class Granted(Struct, frozen=True, kw_only=True):
+    """What of a configuration an older server may not know, and leave out."""
+
+    allow_atomic: bool = False
+
+
 class ApiAnswer(Struct, frozen=True, kw_only=True):
     """Any answer of the API; what was not asked for is empty."""
 
     error: ApiError | None = None
+    config: Granted = Granted()
     state: StreamState = StreamState()
     streams: list[str] | None = None
 
@@ -138,15 +150,15 @@ class JetStream:
             raise JetStreamRefused(name, answer.error)
         return answer
 
-    async def ensure(self, wanted: StreamConfig) -> StreamState:
-        """Make the stream, or bring it to exactly this configuration; return what it holds."""
+    async def ensure(self, wanted: StreamConfig) -> ApiAnswer:
+        """Make the stream, or bring it to exactly this configuration; return what it is then."""
         try:
-            return (await self.api(f"STREAM.CREATE.{wanted.name}", wanted)).state
+            return await self.api(f"STREAM.CREATE.{wanted.name}", wanted)
         except JetStreamRefused as refused:
             if refused.err_code != STREAM_NAME_IN_USE:
                 raise
         log.info("stream.reconfigured", stream=wanted.name)
-        return (await self.api(f"STREAM.UPDATE.{wanted.name}", wanted)).state
+        return await self.api(f"STREAM.UPDATE.{wanted.name}", wanted)
 
     async def names(self, subject: str) -> list[str]:
         """Return the streams that store a subject."""
@@ -168,10 +180,37 @@ class JetStream:
 
     async def store(self, item: Outgoing) -> PubAck:
         """Store one message; the acknowledgement's error, if any, is for the caller."""
-        reply = await self.connection.request(
-            item.subject, item.body, item.headers, timeout_sec=ACK_SEC
-        )
-        return _decode(reply, PubAck)
+        began = self.connection.up_since
+        try:
+            reply = await self.connection.request(
+                item.subject, item.body, item.headers, timeout_sec=ACK_SEC
+            )
+        except NoResponders:
+            raise
+        except Unavailable:
+            if began is not None and self.connection.up_since == began:
+                self.connection.stalls.missed(item.subject)
+            raise
+        return self._judged(item.subject, reply)
+
+    async def store_together(self, items: Iterable[Outgoing], *, count: int) -> PubAck:
+        """Store messages in order, all of them or none; the acknowledgement is that of the last.
+
+        Of one stream that has ``allow_atomic``, at most `TOGETHER_MAX`. An error in the
+        acknowledgement is for the caller; raises `Unavailable` without one: all or none may be
+        stored then.
+        """
+        batch = self.connection.clock.new_id().hex
+        for nth, item in enumerate(items, 1):
+            headers = {**item.headers, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(nth)}
+            if nth == count:
+                headers["Nats-Batch-Commit"] = "1"
+                return await self.store(msgspec.structs.replace(item, headers=headers))
+            await self.connection.publish(item.subject, item.body, headers)
+            if nth % BREATH == 0:
+                await asyncio.sleep(0)
+        msg = f"fewer than {count} items"
+        raise ValueError(msg)
 
     async def store_all(
         self, items: Iterable[Outgoing], *, window: int, stored: Callable[[PubAck], None]
@@ -180,17 +219,35 @@ class JetStream:
 
         Stops at the first exception, that of ``stored`` included: some may be stored then.
         """
-        flying: deque[asyncio.Future[Msg]] = deque()
+        flying: deque[tuple[str, asyncio.Future[Msg]]] = deque()
         try:
             for item in items:
                 if len(flying) >= window:
-                    stored(await _acknowledged(flying.popleft()))
-                flying.append(await self.connection.begin(item.subject, item.body, item.headers))
+                    stored(await self._acknowledged(*flying.popleft()))
+                sent = await self.connection.begin(item.subject, item.body, item.headers)
+                flying.append((item.subject, sent))
             while flying:
-                stored(await _acknowledged(flying.popleft()))
+                stored(await self._acknowledged(*flying.popleft()))
         finally:
-            for future in flying:
+            for _, future in flying:
                 future.cancel()
+
+    async def _acknowledged(self, subject: str, flying: asyncio.Future[Msg]) -> PubAck:
+        try:
+            async with asyncio.timeout(ACK_SEC):
+                reply = await flying
+        except TimeoutError:  # a lost connection would have failed it: the server is there
+            self.connection.stalls.missed(subject)
+            raise Unavailable("JetStream does not acknowledge; some may be stored") from None
+        if status_of(reply) == "503":
+            raise NoResponders("no stream takes this subject now")
+        return self._judged(subject, reply)
+
+    def _judged(self, subject: str, reply: Msg) -> PubAck:
+        ack = _decode(reply, PubAck)
+        if ack.error is None:
+            self.connection.stalls.stored(subject)
+        return ack
 
     async def direct(self, stream: str, subject: str, *, seq: int, batch: int) -> list[Msg]:
         """Return at most ``batch`` stored messages of a subject from a sequence on, in order."""
@@ -213,17 +270,6 @@ class JetStream:
 def _ends_batch(msg: Msg) -> bool:
     """Tell whether this ends a batch: 204 at its end, 404 for nothing, 408 or 503 for a failure."""
     return status_of(msg) != ""
-
-
-async def _acknowledged(flying: asyncio.Future[Msg]) -> PubAck:
-    try:
-        async with asyncio.timeout(ACK_SEC):
-            reply = await flying
-    except TimeoutError:
-        raise Unavailable("JetStream does not acknowledge; some may be stored") from None
-    if status_of(reply) == "503":
-        raise NoResponders("no stream takes this subject now")
-    return _decode(reply, PubAck)
 
 
 def _decode(reply: Msg, kind: type[T]) -> T:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import anyio
-import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error
 
-from pandar_daemon.adapters.nats.replies import OnMessage
+from pandar_daemon.adapters.nats.client import GuardedClient, OnMessage
 from pandar_daemon.domain.refusals import Unavailable
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +29,17 @@ class Listener:
 
     routes: tuple[Route, ...]
     on_up: Callable[[], None]
-    client: Client | None = None
+    client: GuardedClient | None = None
     subscriptions: list[Subscription] = field(default_factory=list)
 
-    async def subscribe(self, client: Client) -> None:
+    async def subscribe(self, client: GuardedClient) -> None:
         """Subscribe on this client, once; raises `Unavailable` when it is gone."""
         if self.client is client:
             return
         self.client, self.subscriptions = client, []
         try:
             for route in self.routes:
-                made = await client.subscribe(
-                    route.subject, queue=route.queue, cb=calling(route.on_message)
-                )
+                made = await client.hear(route.subject, route.queue, route.on_message)
                 self.subscriptions.append(made)
         except Error as error:
             raise Unavailable("the bus is away") from error
@@ -61,15 +54,3 @@ class Listener:
 async def _drain(subscription: Subscription) -> None:
     with contextlib.suppress(Error, OSError):
         await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py leaves it untyped
-
-
-def calling(on_message: OnMessage) -> Callable[[Msg], Awaitable[None]]:
-    """Return the callback nats-py wants; what it raises is logged."""
-
-    async def call(msg: Msg) -> None:
-        try:
-            on_message(msg)
-        except Exception:
-            log.exception("message.failed", subject=msg.subject)
-
-    return call

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import anyio
 import structlog
 from nats.aio.msg import Msg
 
@@ -21,11 +23,14 @@ BUFFER_EVENTS = 10_000
 
 
 class NatsLive:
-    """Follows ``pandar.v1.live.evt.>``."""
+    """Follows ``pandar.v1.live.evt.>``, by one subscription for all who follow in this process."""
 
     def __init__(self, connection: NatsConnection, *, buffer: int = BUFFER_EVENTS) -> None:
         self._connection = connection
         self._buffer = buffer
+        self._followers: set[Buffer[Recorded]] = set()
+        self._turn = asyncio.Lock()
+        self._listening = contextlib.AsyncExitStack()
 
     @contextlib.asynccontextmanager
     async def follow(self) -> AsyncIterator[AsyncIterator[Recorded]]:
@@ -34,17 +39,32 @@ class NatsLive:
         A reader too slow loses the oldest unread. What is not an event is logged and left out.
         """
         buffer: Buffer[Recorded] = Buffer(self._buffer)
-
-        def arrived(msg: Msg) -> None:
-            if (recorded := _stored(msg)) is not None:
-                buffer.put(recorded)
-
+        await self._join(buffer)
         try:
-            async with self._connection.listen(Route(f"{subjects.LIVE_EVENTS}.>", arrived)):
-                yield aiter(buffer)
+            yield aiter(buffer)
         finally:
+            await self._leave(buffer)
             if buffer.dropped:
                 log.warning("live.overflowed", dropped=buffer.dropped)
+
+    async def _join(self, buffer: Buffer[Recorded]) -> None:
+        async with self._turn:
+            if not self._followers:
+                route = Route(f"{subjects.LIVE_EVENTS}.>", self._arrived)
+                await self._listening.enter_async_context(self._connection.listen(route))
+            self._followers.add(buffer)
+
+    async def _leave(self, buffer: Buffer[Recorded]) -> None:
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
+                self._followers.discard(buffer)
+                if not self._followers:
+                    await self._listening.aclose()
+
+    def _arrived(self, msg: Msg) -> None:
+        if (recorded := _stored(msg)) is not None:
+            for buffer in self._followers:
+                buffer.put(recorded)
 
 
 def _stored(msg: Msg) -> Recorded | None:

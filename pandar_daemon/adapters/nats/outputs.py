@@ -68,9 +68,16 @@ class NatsOutputs:
         """
         await self._prepare()
         items = _outgoing(key, execution_id, chunks)
-        try:
+        with self._making_again():
             await self._js.store_all(items, window=WINDOW, stored=_check)
+
+    @contextlib.contextmanager
+    def _making_again(self) -> Iterator[None]:
+        """Make the stream again at the next use, should it be gone; this one fails."""
+        try:
+            yield
         except NoResponders:
+            log.warning("output.stream_lost", stream=subjects.OUTPUT_STREAM)
             self._checked_at = None
             raise
 
@@ -98,7 +105,8 @@ class NatsOutputs:
         Raises `Unavailable` when the bus is away.
         """
         await self._prepare()
-        last = await self._js.last(subjects.OUTPUT_STREAM, _subject(key))
+        with self._making_again():
+            last = await self._js.last(subjects.OUTPUT_STREAM, _subject(key))
         stored = None if last is None else _decode(last)
         return 0 if stored is None else stored.chunk.offset + len(stored.chunk.data)
 
@@ -171,9 +179,10 @@ class NatsOutputs:
 
     async def _stored(self, subject: str, *, after: int) -> AsyncIterator[_Stored]:
         while True:
-            batch = await self._js.direct(
-                subjects.OUTPUT_STREAM, subject, seq=after + 1, batch=BATCH
-            )
+            with self._making_again():
+                batch = await self._js.direct(
+                    subjects.OUTPUT_STREAM, subject, seq=after + 1, batch=BATCH
+                )
             for msg in batch:
                 after = _sequence(msg)
                 if (stored := _decode(msg)) is not None:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 
+from pandar_daemon.adapters.nats.client import OnMessage
 from pandar_daemon.domain.refusals import Unavailable
-
-OnMessage = Callable[[Msg], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def events(epoch: int, replicas: int) -> StreamConfig:
         deny_delete=True,
         deny_purge=True,
         republish=Republish(src=f"{subjects.EVENTS}.>", dest=f"{subjects.LIVE_EVENTS}.>"),
+        allow_atomic=True,
     )
 
 

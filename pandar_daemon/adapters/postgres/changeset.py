@@ -2,7 +2,7 @@
 
 Order does not matter between rows of a table, and within a row the last word wins (see
 `projections.base`): so a batch becomes, per table, deletes, then inserts, then upserts, then sums,
-each a single statement over arrays.
+each a single statement over arrays, or a COPY when there are many rows to insert.
 """
 
 from __future__ import annotations
@@ -14,10 +14,31 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw, Struct
 
-from projections.base import Append, Change, Delete, Increment, Key, Row, Table, Upsert
+from projections.base import Append, Change, Increment, Key, Row, Table, Upsert
 
-Statement = tuple[str, list[list[object]]]
-"""SQL, and one array an argument."""
+COPY_MIN = 200
+"""From so many rows on COPY is cheaper: it asks once more before it begins, then takes each row in
+half the time and, as pages are logged whole, a quarter of the WAL."""
+
+
+class Statement(Struct, frozen=True):
+    """SQL, and one array an argument."""
+
+    sql: str
+    arrays: list[list[object]]
+
+
+class Copy(Struct, frozen=True):
+    """Rows for a table, by column; each must be new."""
+
+    schema: str
+    table: str
+    columns: tuple[str, ...]
+    arrays: list[list[object]]
+
+    def rows(self) -> Iterable[tuple[object, ...]]:
+        """Return the rows."""
+        return zip(*self.arrays, strict=True)
 
 
 class _Pending(Struct):
@@ -27,17 +48,19 @@ class _Pending(Struct):
     sums: dict[Key, dict[str, int]] = {}
 
     def take(self, change: Change) -> None:
-        match change:
-            case Upsert(_, key, values):
-                self.upserts.setdefault(key, {}).update(values)
-            case Append(_, key, values):
-                self.inserts.append((key, values))
-            case Increment(_, key, values):
-                total = self.sums.setdefault(key, {})
-                for name, by in values.items():
-                    total[name] = total.get(name, 0) + by
-            case Delete(_, key):
-                self._delete(key)
+        if isinstance(change, Upsert):  # not by match: there are four changes an event
+            if (row := self.upserts.get(change.key)) is None:
+                self.upserts[change.key] = change.values.copy()
+            else:
+                row.update(change.values)
+        elif isinstance(change, Append):
+            self.inserts.append((change.key, change.values))
+        elif isinstance(change, Increment):
+            total = self.sums.setdefault(change.key, {})
+            for name, by in change.values.items():
+                total[name] = total.get(name, 0) + by
+        else:
+            self._delete(change.key)
 
     def _delete(self, prefix: Key) -> None:
         size = len(prefix)
@@ -48,7 +71,9 @@ class _Pending(Struct):
                 del pending[key]
 
 
-def statements(schema: str, tables: Iterable[Table], changes: Iterable[Change]) -> list[Statement]:
+def statements(
+    schema: str, tables: Iterable[Table], changes: Iterable[Change]
+) -> list[Statement | Copy]:
     """Return what brings the tables in ``schema`` from before these changes to after them."""
     pending: dict[str, _Pending] = defaultdict(_Pending)
     for change in changes:
@@ -57,30 +82,40 @@ def statements(schema: str, tables: Iterable[Table], changes: Iterable[Change]) 
         statement
         for table in tables
         if table.name in pending
-        for statement in _of_table(f"{schema}.{table.name}", table, pending[table.name])
+        for statement in _of_table(schema, table, pending[table.name])
     ]
 
 
-def _of_table(target: str, table: Table, pending: _Pending) -> Iterator[Statement]:
+def _of_table(schema: str, table: Table, pending: _Pending) -> Iterator[Statement | Copy]:
+    target = f"{schema}.{table.name}"
     for size in sorted({len(key) for key in pending.deletes}):
         keys = [key for key in pending.deletes if len(key) == size]
-        yield _delete(target, table, size), _transposed(table, keys, [], table.key[:size])
+        arrays = _transposed(table, keys, [], table.key[:size])
+        yield Statement(_delete(target, table, size), arrays)
     for columns, rows in _grouped(pending.inserts).items():
-        yield _insert(target, table, columns), _arrays(table, columns, rows)
+        arrays = _arrays(table, columns, rows)
+        if len(rows) < COPY_MIN:
+            yield Statement(_insert(target, table, columns), arrays)
+        else:
+            yield Copy(schema, table.name, table.key + columns, arrays)
     for columns, rows in _grouped(pending.upserts.items()).items():
-        yield _upsert(target, table, columns), _arrays(table, columns, rows)
+        yield Statement(_upsert(target, table, columns), _arrays(table, columns, rows))
     for columns, rows in _grouped(pending.sums.items()).items():
-        yield _sum(target, table, columns), _arrays(table, columns, rows)
+        yield Statement(_sum(target, table, columns), _arrays(table, columns, rows))
 
 
 Columns = tuple[str, ...]
-Group = list[tuple[Key, Row]]
+Values = Row | dict[str, int]
+Group = list[tuple[Key, Values]]
 
 
-def _grouped(rows: Iterable[tuple[Key, Row | dict[str, int]]]) -> dict[Columns, Group]:
+def _grouped(rows: Iterable[tuple[Key, Values]]) -> dict[Columns, Group]:
+    as_stated: dict[Columns, Group] = defaultdict(list)
+    for row in rows:
+        as_stated[tuple(row[1])].append(row)
     groups: dict[Columns, Group] = defaultdict(list)
-    for key, values in rows:
-        groups[tuple(sorted(values))].append((key, dict(values)))
+    for columns, some in as_stated.items():
+        groups[tuple(sorted(columns))] += some
     return groups
 
 
@@ -91,7 +126,7 @@ def _arrays(table: Table, columns: Columns, rows: Group) -> list[list[object]]:
 
 
 def _transposed(
-    table: Table, keys: list[Key], rows: list[Row], key: Columns, columns: Columns = ()
+    table: Table, keys: list[Key], rows: list[Values], key: Columns, columns: Columns = ()
 ) -> list[list[object]]:
     types = dict(table.columns)
     arrays: list[list[object]] = [[one[n] for one in keys] for n in range(len(key))]

@@ -27,9 +27,14 @@ _EXPIRED = """
 SELECT task_id, execution_id, epoch, runner_id, begun FROM leases
 WHERE expires_at < clock_timestamp() ORDER BY expires_at LIMIT 1000
 """
+# Who only waits for another's lead to end writes nothing, and so commits nothing.
 _LEAD = """
 INSERT INTO leaders (role, holder, expires_at)
-VALUES ($1, $2, clock_timestamp() + make_interval(secs => $3))
+SELECT $1, $2, clock_timestamp() + make_interval(secs => $3)
+WHERE NOT EXISTS (
+    SELECT FROM leaders l
+    WHERE l.role = $1 AND l.holder <> $2 AND l.expires_at >= clock_timestamp()
+)
 ON CONFLICT (role) DO UPDATE SET holder = $2, expires_at = excluded.expires_at
 WHERE leaders.holder = $2 OR leaders.expires_at < clock_timestamp()
 RETURNING true

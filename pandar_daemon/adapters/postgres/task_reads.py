@@ -12,7 +12,7 @@ from pandar_daemon.adapters.postgres import cursors
 from pandar_daemon.adapters.postgres.outages import reading
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.queries import query
-from pandar_daemon.adapters.postgres.task_search import COLUMNS, TaskQuery
+from pandar_daemon.adapters.postgres.task_search import COLUMNS, MATCHES_MAX, TaskQuery
 from pandar_daemon.ports import Clock, Page, TaskFilter
 from projections import executions, tasks, timeline
 from projections.base import plain
@@ -39,10 +39,11 @@ class PgTaskReads:
     async def page(self, wanted: TaskFilter) -> Page:
         """Return one page; see `TaskReads.page`."""
         asked = TaskQuery(wanted)
-        sql, arguments = asked.page()
         with reading():
+            matches = await self._matches(asked) if wanted.search else None
+            sql, arguments = asked.page(matches)
             rows = await self._database.fetch(sql, *arguments)
-            total = await self._total(asked) if wanted.page is not None else None
+            total = await self._total(asked, matches) if wanted.page is not None else None
         shown = rows[: wanted.limit]
         following = None
         if len(rows) > len(shown):
@@ -52,8 +53,18 @@ class PgTaskReads:
             )
         return Page(items=[self._task(row) for row in shown], next=following, total=total)
 
-    async def _total(self, asked: TaskQuery) -> int:
-        sql, arguments = asked.total()
+    async def _matches(self, asked: TaskQuery) -> list[int] | None:
+        """Return the tasks searched for, similar ones if there are none; ``None`` for too many."""
+        sql, arguments = asked.literal()
+        rows = await self._database.fetch(sql, *arguments)
+        similar = asked.similar()
+        if not rows and similar is not None:
+            sql, arguments = similar
+            rows = (await self._database.fetch(sql, *arguments))[:MATCHES_MAX]
+        return None if len(rows) > MATCHES_MAX else [row["id"] for row in rows]
+
+    async def _total(self, asked: TaskQuery, matches: list[int] | None) -> int:
+        sql, arguments = asked.total(matches)
         return int(str(await self._database.fetchval(sql, *arguments)))
 
     async def get(self, task_id: int) -> Json | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -28,10 +29,21 @@ COLUMNS: Final = (
 )
 """What `projections.tasks.shown` needs of a row."""
 
+MATCHES_MAX: Final = 1_000
+"""So many matches are named, and ranked; of more, pages go through the tasks, newest first.
+
+A frequent word has matches on every page, so going through them ends soon; a rare one has few
+matches, so naming them does. Either costs about the same among a million tasks as among thousands.
+"""
+
 _WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
 _EXACT: Final = re.compile(r'"|(^|\s)-')
 """Who quotes or excludes words does not want similar ones."""
+_PLAIN: Final = re.compile(r"[a-z0-9]+( [a-z0-9]+)*", re.IGNORECASE | re.ASCII)
+"""Words all of which have to be there; whatever has a word has its letters too."""
 _RELEVANCE: Final = "relevance"
+_EQUAL: Final = "0::float8"
+"""The rank of tasks too many to be ranked."""
 T = TypeVar("T", int, str)
 
 
@@ -51,50 +63,95 @@ _ORDERS: Final = {
 }
 
 
+class _Arguments(list[object]):
+    """The values of one statement."""
+
+    def add(self, value: object, sql_type: str) -> str:
+        """Return what stands for a value in the statement."""
+        self.append(value)
+        return f"${len(self)}::{sql_type}"
+
+
 class TaskQuery:
-    """One filter as SQL."""
+    """One filter as SQL. A search is asked for its matches first; ``None`` of them is too many."""
 
     def __init__(self, wanted: TaskFilter) -> None:
-        """Raises `Invalid` for an unknown order, or a cursor that does not belong to it."""
+        """Raises `Invalid` for an unknown order."""
         self._wanted = wanted
-        self._arguments: list[object] = []
-        self._conditions = ["NOT deleted", *self._filters()]
-        if wanted.search:
-            self._conditions.append(self._search(wanted.search))
-        self._order = self._ordered()
+        self._text = storable(wanted.search or "")
+        if wanted.sort_by not in _ORDERS and not (wanted.sort_by == _RELEVANCE and wanted.search):
+            rule = f"one of {', '.join(_ORDERS)}; relevance only with a search"
+            raise Invalid(FieldError(field="sort_by", rule=rule))
 
-    def page(self) -> tuple[str, list[object]]:
-        """Return the query for one row more than the page holds, its ``sort_key`` included."""
-        arguments, conditions = list(self._arguments), list(self._conditions)
-        wanted, offset = self._wanted, 0
+    def literal(self) -> tuple[str, _Arguments]:
+        """Return the query for ids of tasks that have the words searched, or the very text."""
+        values = _Arguments()
+        conditions = [*self._filters(values), self._literal(values)]
+        return _ids(conditions), values
+
+    def similar(self) -> tuple[str, _Arguments] | None:
+        """Return the query for ids of tasks with similar names; ``None`` if none is wanted."""
+        if _EXACT.search(self._text):
+            return None
+        values = _Arguments()
+        conditions = [*self._filters(values), f"name %> {values.add(self._text, 'text')}"]
+        return _ids(conditions), values
+
+    def page(self, matches: Sequence[int] | None = None) -> tuple[str, _Arguments]:
+        """Return the query for one row more than the page holds, its ``sort_key`` included.
+
+        Raises `Invalid` for a cursor that does not belong to its order.
+        """
+        values = _Arguments()
+        conditions = self._conditions(values, matches)
+        order, wanted, offset = self._ordered(values, matches), self._wanted, 0
         if wanted.cursor is not None:
-            conditions.append(self._beyond(wanted.cursor, arguments))
+            conditions.append(self._beyond(wanted.cursor, order, values))
         elif wanted.page is not None:
             offset = (wanted.page - 1) * wanted.limit
         down = "DESC" if wanted.descending else "ASC"
-        arguments += [wanted.limit + 1, offset]
+        by = f"{order.expression} {down}, id {down}" if order.expression != _EQUAL else f"id {down}"
         sql = (
-            f"SELECT {COLUMNS}, {self._order.expression} AS sort_key FROM views.tasks t"  # noqa: S608 - our own names
-            f" WHERE {' AND '.join(conditions)}"
-            f" ORDER BY {self._order.expression} {down}, id {down}"
-            f" LIMIT ${len(arguments) - 1} OFFSET ${len(arguments)}"
+            f"SELECT {COLUMNS}, {order.expression} AS sort_key FROM views.tasks t"  # noqa: S608 - our own names
+            f" WHERE {' AND '.join(conditions)} ORDER BY {by}"
+            f" LIMIT {values.add(wanted.limit + 1, 'bigint')} OFFSET {values.add(offset, 'bigint')}"
         )
-        return sql, arguments
+        return sql, values
 
-    def total(self) -> tuple[str, list[object]]:
+    def total(self, matches: Sequence[int] | None = None) -> tuple[str, _Arguments]:
         """Return the query for the number of rows on all pages."""
-        arguments = list(self._arguments)
-        conditions = [*self._conditions]
-        if self._wanted.sort_by == _RELEVANCE:  # keeps every argument in use
-            conditions.append(f"{self._order.expression} IS NOT NULL")
-        sql = f"SELECT count(*) FROM views.tasks t WHERE {' AND '.join(conditions)}"  # noqa: S608 - our own names
-        return sql, arguments
+        values, wanted = _Arguments(), self._wanted
+        if wanted == TaskFilter(
+            projects=wanted.projects,
+            project_id=wanted.project_id,
+            status=wanted.status,
+            sort_by=wanted.sort_by,
+            descending=wanted.descending,
+            limit=wanted.limit,
+            cursor=wanted.cursor,
+            page=wanted.page,
+        ):
+            counted = ["true", *self._given(values)]
+            return (
+                "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"  # noqa: S608 - our own names
+                f" WHERE {' AND '.join(counted)}"
+            ), values
+        conditions = self._conditions(values, matches)
+        return f"SELECT count(*) FROM views.tasks t WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
 
-    def _argument(self, value: object, sql_type: str) -> str:
-        self._arguments.append(value)
-        return f"${len(self._arguments)}::{sql_type}"
+    def _conditions(self, values: _Arguments, matches: Sequence[int] | None) -> list[str]:
+        conditions = self._filters(values)
+        if matches is not None:
+            conditions.append(f"id = ANY ({values.add(matches, 'bigint[]')})")
+        elif self._text:
+            # To the planner a CASE is met by every other row: so it goes through them in order.
+            conditions.append(f"CASE WHEN {self._literal(values)} THEN true ELSE false END")
+        return conditions
 
-    def _filters(self) -> list[str]:
+    def _filters(self, values: _Arguments) -> list[str]:
+        return ["NOT deleted", *self._given(values)]
+
+    def _given(self, values: _Arguments) -> list[str]:
         wanted = self._wanted
         given = (
             ("project_id = ANY ({})", _sorted(wanted.projects), "bigint[]"),
@@ -106,39 +163,49 @@ class TaskQuery:
             ("created_at <= {}", wanted.date_to, "timestamptz"),
         )
         return [
-            condition.format(self._argument(value, sql_type))
+            condition.format(values.add(value, sql_type))
             for condition, value, sql_type in given
             if value is not None
         ]
 
-    def _search(self, text: str) -> str:
-        text = storable(text)
-        words = self._argument(text, "text")
-        part = self._argument(f"%{_escaped(text)}%", "text")
-        met = [f"{_WORDS} @@ websearch_to_tsquery('simple', {words})", f"{SEARCHED} ILIKE {part}"]
-        if not _EXACT.search(text):
-            met.append(f"name %> {words}")
-        return f"({' OR '.join(met)})"
+    def _literal(self, values: _Arguments) -> str:
+        """Return the condition, the cheap parts first: the words of a text take long to find."""
+        has = f"{SEARCHED} ILIKE {values.add(_pattern(self._text), 'text')}"
+        if not _PLAIN.fullmatch(self._text):
+            return f"({has} OR {self._has_words(values)})"
+        words = self._text.split(" ")
+        if len(words) == 1:
+            return has
+        each = " AND ".join(f"{SEARCHED} ILIKE {values.add(_pattern(w), 'text')}" for w in words)
+        return f"({has} OR ({each} AND {self._has_words(values)}))"
 
-    def _ordered(self) -> _Order:
-        if self._wanted.sort_by == _RELEVANCE and self._wanted.search:
-            words = self._argument(storable(self._wanted.search), "text")
-            query = f"websearch_to_tsquery('simple', {words})"
-            rank = f"(2 * word_similarity({words}, name) + ts_rank({_WORDS}, {query}))::float8"
-            return _Order(rank, "float8", float)
-        if self._wanted.sort_by not in _ORDERS:
-            rule = f"one of {', '.join(_ORDERS)}; relevance only with a search"
-            raise Invalid(FieldError(field="sort_by", rule=rule))
-        return _ORDERS[self._wanted.sort_by]
+    def _has_words(self, values: _Arguments) -> str:
+        query = f"websearch_to_tsquery('simple', {values.add(self._text, 'text')})"
+        return f"{_WORDS} @@ {query}"
 
-    def _beyond(self, cursor: str, arguments: list[object]) -> str:
-        wanted, order = self._wanted, self._order
-        arguments += cursors.read(
+    def _ordered(self, values: _Arguments, matches: Sequence[int] | None) -> _Order:
+        if self._wanted.sort_by != _RELEVANCE:
+            return _ORDERS[self._wanted.sort_by]
+        if matches is None:
+            return _Order(_EQUAL, "float8", float)
+        words = values.add(self._text, "text")
+        query = f"websearch_to_tsquery('simple', {words})"
+        rank = f"(2 * word_similarity({words}, name) + ts_rank({_WORDS}, {query}))::float8"
+        return _Order(rank, "float8", float)
+
+    def _beyond(self, cursor: str, order: _Order, values: _Arguments) -> str:
+        wanted = self._wanted
+        key, id_ = cursors.read(
             cursor, wanted.sort_by, order.python_type, descending=wanted.descending
         )
-        key, id_ = f"${len(arguments) - 1}::{order.sql_type}", f"${len(arguments)}::bigint"
         sign = "<" if wanted.descending else ">"
-        return f"({order.expression}, id) {sign} ({key}, {id_})"
+        beyond = f"({values.add(key, order.sql_type)}, {values.add(id_, 'bigint')})"
+        return f"({order.expression}, id) {sign} {beyond}"
+
+
+def _ids(conditions: list[str]) -> str:
+    met = " AND ".join(conditions)
+    return f"SELECT id FROM views.tasks t WHERE {met} LIMIT {MATCHES_MAX + 1}"  # noqa: S608 - our own names
 
 
 def _sorted(values: frozenset[T] | None) -> list[T] | None:
@@ -150,5 +217,6 @@ def _ranks(priorities: frozenset[str]) -> list[int] | None:
     return ranks if priorities else None
 
 
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _pattern(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,11 @@ import msgspec
 import structlog
 
 from pandar_daemon.adapters.postgres import generations
-from pandar_daemon.adapters.postgres.changeset import statements
+from pandar_daemon.adapters.postgres.changeset import Copy, Statement, statements
 from pandar_daemon.adapters.postgres.outages import writing
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.queries import query
-from pandar_daemon.ports import Checkpoint, CheckpointLost, Step
+from pandar_daemon.ports import ChangeRefused, Checkpoint, CheckpointLost, Move, Step
 from projections.base import ReadModel, Rows, Table
 
 if TYPE_CHECKING:
@@ -55,41 +55,17 @@ class PgViews:
         log.info("view.begun", model=model.name, generation=row["generation"])
         return Checkpoint(**row)
 
-    async def apply(self, model: ReadModel, at: Checkpoint, step: Step) -> Checkpoint:
-        """Apply a step and move the checkpoint in one transaction; see `Views.apply`."""
-        schema = generations.schema_of(at.model, at.generation)
+    async def apply(self, moves: Sequence[Move]) -> list[Checkpoint]:
+        """Apply all moves, checkpoints too, in one transaction; see `Views.apply`."""
         with writing():
-            changes = statements(schema, model.tables, step.changes)
+            changes = [statement for move in moves for statement in _statements(move)]
             async with self._database.acquire() as connection, connection.transaction():
-                await self._move(connection, at, step.position)
-                for sql, arrays in changes:
-                    await connection.execute(sql, *arrays)
-                await self._park(connection, at, step)
-        parked = at.parked | {poison.stream for poison in step.poison}
-        return msgspec.structs.replace(at, position=step.position, parked=parked)
-
-    async def _move(self, connection: PoolConnectionProxy, at: Checkpoint, to: int) -> None:
-        moved = await connection.fetchval(
-            query("move_checkpoint"), at.model, at.generation, at.position, to
-        )
-        if moved is None:
-            msg = f"{at.model} generation {at.generation} is not at {at.position} any more"
-            raise CheckpointLost(msg)
-
-    async def _park(self, connection: PoolConnectionProxy, at: Checkpoint, step: Step) -> None:
-        if step.poison:
-            await connection.execute(
-                query("park_streams"),
-                at.model,
-                at.generation,
-                [poison.stream for poison in step.poison],
-                [poison.position for poison in step.poison],
-                [poison.error for poison in step.poison],
-            )
-        if step.skipped:
-            streams, counts = list(step.skipped), list(step.skipped.values())
-            sql = query("count_skipped")
-            await connection.execute(sql, at.model, at.generation, streams, counts)
+                await _move(connection, moves)
+                for change in changes:
+                    await _change(connection, change)
+                for move in moves:
+                    await _park(connection, move.at, move.step)
+        return [_after(move) for move in moves]
 
     async def swap(self, model: ReadModel, at: Checkpoint) -> bool:
         """Finish a generation and serve it instead of the present one; see `Views.swap`."""
@@ -142,10 +118,7 @@ class PgViews:
         Raises `CheckpointLost` when none is being served yet.
         """
         with writing():
-            async with (
-                self._database.acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
+            async with self._database.acquire() as connection, _snapshot(connection):
                 position = await connection.fetchval(query("select_live_position"), model.name)
                 if position is None:
                     msg = f"{model.name} is not served yet"
@@ -159,6 +132,69 @@ class PgViews:
             async with self._database.acquire() as connection, connection.transaction():
                 await connection.execute(query("lock_model"), model.name)
                 yield connection
+
+
+def _statements(move: Move) -> list[Statement | Copy]:
+    schema = generations.schema_of(move.at.model, move.at.generation)
+    return statements(schema, move.model.tables, move.step.changes)
+
+
+async def _change(connection: PoolConnectionProxy, change: Statement | Copy) -> None:
+    if isinstance(change, Statement):
+        await connection.execute(change.sql, *change.arrays)
+        return
+    try:
+        await connection.copy_records_to_table(
+            change.table,
+            schema_name=change.schema,
+            columns=change.columns,
+            records=change.rows(),
+        )
+    except (TypeError, ValueError, AttributeError) as error:  # for arguments asyncpg says DataError
+        raise ChangeRefused(f"{type(error).__name__}: {error}") from error
+
+
+async def _move(connection: PoolConnectionProxy, moves: Sequence[Move]) -> None:
+    moved = await connection.fetchval(
+        query("move_checkpoints"),
+        [move.at.model for move in moves],
+        [move.at.generation for move in moves],
+        [move.at.position for move in moves],
+        [move.step.position for move in moves],
+    )
+    if moved != len(moves):
+        wanted = ", ".join(
+            f"{move.at.model} {move.at.generation} at {move.at.position}" for move in moves
+        )
+        msg = f"not all of these are there any more: {wanted}"
+        raise CheckpointLost(msg)
+
+
+async def _park(connection: PoolConnectionProxy, at: Checkpoint, step: Step) -> None:
+    if step.poison:
+        await connection.execute(
+            query("park_streams"),
+            at.model,
+            at.generation,
+            [poison.stream for poison in step.poison],
+            [poison.position for poison in step.poison],
+            [poison.error for poison in step.poison],
+        )
+    if step.skipped:
+        streams, counts = list(step.skipped), list(step.skipped.values())
+        await connection.execute(query("count_skipped"), at.model, at.generation, streams, counts)
+
+
+def _after(move: Move) -> Checkpoint:
+    parked = move.at.parked | {poison.stream for poison in move.step.poison}
+    return msgspec.structs.replace(move.at, position=move.step.position, parked=parked)
+
+
+@asynccontextmanager
+async def _snapshot(connection: PoolConnectionProxy) -> AsyncIterator[None]:
+    """A transaction that sees one moment."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        yield
 
 
 async def _all_rows(connection: PoolConnectionProxy, table: Table) -> Rows:

@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from events import codec
 from pandar_daemon.adapters.postgres.outages import BUSY
-from pandar_daemon.adapters.postgres.pool import Database, connect
+from pandar_daemon.adapters.postgres.pool import ANSWER_SEC, Database, connect
 from pandar_daemon.ports import (
     Append,
     Appended,
@@ -195,7 +195,7 @@ class Writer:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
         began = self._clock.boottime()
-        rows = await self._connection.fetch(_SQL, *arguments, timeout=30)
+        rows = await self._connection.fetch(_SQL, *arguments, timeout=ANSWER_SEC)
         self._written(len(items), self._clock.boottime() - began)
         verdicts = [_verdict(row) for row in rows]
         for n, verdict in enumerate(verdicts):

@@ -3,17 +3,17 @@
 It stands between a runner and one execution, so that the tree's fate never hangs on the runner
 being alive, scheduled or honest about time::
 
-    runner ──lifeline──▶ guardian ──fork──▶ command (own session, own terminal) ──▶ its tree
-           ◀──status────
+    runner ◀──link──▶ guardian ──fork──▶ command (own session, own terminal) ──▶ its tree
 
 ====================  =========================================================================
 what happens          what the guardian does
 ====================  =========================================================================
-lifeline closed       the runner is dead: SIGKILL the whole tree
-``kill``              SIGTERM to the whole tree, SIGKILL after the grace; a frozen tree is killed
-                      at once, because it may not run one instruction more
+link closed           the runner is dead: SIGKILL the whole tree
+``kill``              SIGTERM to all descendants, SIGKILL to the whole tree after the grace; a
+                      frozen tree is killed at once: it may not run one instruction more
 ``until T``           the tree may run until T of the boot-time clock; thaws a frozen one
 clock passes T        SIGSTOP, again and again, until no process of the tree runs
+T passed before       starts nothing before it is allowed to
 the command ends      SIGKILL to whatever it left behind
 the guardian dies     the command gets SIGKILL by the kernel; the runner sweeps by the tag
 ====================  =========================================================================
@@ -22,166 +22,149 @@ The tree is every descendant (the guardian is a child subreaper: who daemonises 
 and every process whose initial environment carries this execution's tag, whoever its parent is.
 Beyond reach: a process that empties its environment *and* outlives a killed guardian.
 
-The status pipe says ``started`` or ``failed ERRNO``; and ``ended {json}`` when nothing is left.
+On the link it hears what to run, as a `Request`; says ``started``, or ``failed ERRNO cwd`` or
+``failed ERRNO command``; is given orders; and says ``ended {json}`` when nothing is left, or
+``unsearched {json}`` when the runner has yet to search for the tag (see `grip`).
 
-Runs on the standard library alone (``python -I -S``), to start in about 20 ms.
+It is a fork of the nursery (see `forkserver`), with whose pages it begins: each page it writes to,
+be it to count a reference, costs as much as many lines of code. So it does little, and leaves to
+the nursery what that can do as well. Both run on the standard library alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import os
 import resource
 import select
 import signal
-import sys
-import termios
 import time
 
-from pandar_daemon.adapters.process.tree import LINUX, STOPPED, Entry, send, tree
+from pandar_daemon.adapters.process import command, kernel
+from pandar_daemon.adapters.process.grip import Grip
+from pandar_daemon.adapters.process.kernel import BOOTTIME, LINUX
+from pandar_daemon.adapters.process.request import Request, receive
+from pandar_daemon.adapters.process.tree import Newcomers
 
 EXECUTION_TAG = "PANDAR_EXECUTION_ID"
-BOOTTIME = 7 if LINUX else time.CLOCK_MONOTONIC  # CLOCK_BOOTTIME counts suspended time too
 KILL, UNTIL = "kill", "until"
-STARTED, FAILED, ENDED = "started", "failed", "ended"
+STARTED, FAILED, ENDED, UNSEARCHED = "started", "failed", "ended", "unsearched"
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_IDLE_SEC = 0.25  # select() does not count suspended time: look at the clock this often
+_WALL = 0x40000000 if LINUX else 0  # wait for children of every kind that Linux knows
+_LOOK_SEC = 0.25  # between two looks at a frozen tree; or at the clock, where it cannot wake us
+_QUIET_SEC = 3600.0
 _BUSY_SEC = 0.005  # between two sweeps of a tree that is not yet dead or frozen
 
 
 class Guardian:
     """One command and its tree; `run` returns when nothing of it is left."""
 
-    def __init__(
-        self, lifeline: int, status: int, terminal: int, *, until: float, grace_sec: float
-    ) -> None:
-        self.lifeline, self.status, self.terminal = lifeline, status, terminal
-        self.sources = [lifeline]
-        self.until, self.grace_sec = until, grace_sec
-        self.tag = f"{EXECUTION_TAG}={os.environ[EXECUTION_TAG]}"
+    def __init__(self, link: int, terminal: int, request: Request, newcomers: Newcomers) -> None:
+        self.link, self.terminal = link, terminal
+        self.sources = [link]
+        self.until, self.grace_sec = request.until, request.grace_sec
+        tag = os.fsdecode(request.environment[EXECUTION_TAG.encode()])
+        self.grip = Grip(f"{EXECUTION_TAG}={tag}", newcomers)
+        self.alarm = kernel.Alarm()
         self.child = 0
         self.ended: int | None = None  # the command's wait status
         self.killed = False  # by us, while the command was still running
         self.kill_at: float | None = None  # when SIGTERM turns into SIGKILL
-        self.frozen: set[int] | None = None  # whom we stopped, while past the deadline
         self.heard = b""
 
-    def run(self, argv: list[str]) -> None:
+    def run(self, request: Request) -> None:
         """Start the command, guard it, and report how it ended."""
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        wake = _wake_on_signals()
-        self.sources.append(wake)
-        if error := self._start(argv):
-            self._report(f"{FAILED} {error}")
-            return
-        self._report(STARTED)
+        kernel.adopt_orphans()
+        wake, _ = wake_on_signals()
+        late = _now() >= self.until
+        if late:
+            self._wait_to_start()
+        if self.kill_at is None:
+            self.alarm.set(self.until)
+            self.child, failure = command.start(request, self.terminal)
+            if failure:
+                report(self.link, f"{FAILED} {failure}")
+                return
+            if not late:
+                report(self.link, STARTED)
+            self._guard(wake)
+        report(self.link, f"{ENDED if self.grip.is_searched else UNSEARCHED} {self._result()}")
+
+    def _wait_to_start(self) -> None:
+        """Return when allowed or condemned: somebody stopped us, or the runner, past the deadline.
+
+        The runner is told that it started, as of a tree that is frozen: so it gives orders.
+        """
+        report(self.link, STARTED)
+        while self.kill_at is None and _now() >= self.until:
+            select.select(self.sources, [], [])
+            self._listen()
+
+    def _guard(self, wake: int) -> None:
+        """Return when nothing is left of the tree."""
+        self.sources += [wake, *self.alarm.sources]
         pause: float | None = 0.0
         while pause is not None:
             ready, _, _ = select.select(self.sources, [], [], pause)
-            if wake in ready:
-                os.read(wake, 4096)
-            if self.lifeline in ready:
+            for source in ready:
+                if source != self.link:
+                    os.read(source, 4096)
+            if self.link in ready:
                 self._listen()
             self._reap()
             pause = self._enforce()
-        self._report(f"{ENDED} {self._result()}")
-
-    def _start(self, argv: list[str]) -> int:
-        """Fork and execute; return the errno of a failure, or 0."""
-        broken, report = os.pipe()
-        guardian = os.getpid()
-        self.child = os.fork()
-        if self.child == 0:
-            try:
-                _become(argv, self.terminal, guardian)
-            except OSError as error:
-                os.write(report, str(error.errno or 1).encode())
-            finally:
-                os._exit(127)
-        os.close(report)
-        return int(os.read(broken, 16) or 0)
 
     def _listen(self) -> None:
-        data = os.read(self.lifeline, 4096)
+        data = receive(self.link, 4096)
         if not data:
+            self.grip.is_forsaken = True
             self._condemn(0)
-            self.sources.remove(self.lifeline)
+            self.sources.remove(self.link)
             return
         *lines, self.heard = (self.heard + data).split(b"\n")
         for line in lines:
             order, _, argument = line.decode().partition(" ")
             if order == UNTIL:
                 self.until = float(argument)
+                self.alarm.set(self.until)
             elif order == KILL and self.kill_at is None:
                 self._condemn(self.grace_sec)
 
     def _condemn(self, grace_sec: float) -> None:
         self.killed = self.killed or self.ended is None
         self.kill_at = _now() + grace_sec
-        if grace_sec and self.frozen is None and _now() < self.until:
-            for process in self._tree():
-                send(process.pid, signal.SIGTERM)
-                send(process.pid, signal.SIGCONT)  # one stopped by its shell hears it too
+        if grace_sec and not self.grip.is_frozen and _now() < self.until:
+            self.grip.ask()
 
     def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
+        try:
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
                 if pid == 0:
                     return
                 if pid == self.child:
                     self.ended = status
+        except ChildProcessError:
+            self.grip.childless = True
 
     def _enforce(self) -> float | None:
         """Do what is due; return how long nothing will be, ``None`` when all is over."""
         now = _now()
         if self.kill_at is not None:
-            frozen = self.frozen is not None or now >= self.until
-            return self._kill() if frozen or now >= self.kill_at else self._wind_down()
+            due = self.grip.is_frozen or self.grip.childless or now >= min(self.kill_at, self.until)
+            return self._kill() if due else _BUSY_SEC * 4
         if self.ended is not None:
             return self._kill()
         if now >= self.until:
-            return self._freeze()
-        self._thaw()
-        return min(_IDLE_SEC, self.until - now)
-
-    def _wind_down(self) -> float | None:
-        return None if self.ended is not None and not self._tree() else _BUSY_SEC * 4
+            return _BUSY_SEC if self.grip.freeze() else _LOOK_SEC
+        self.grip.thaw()
+        return min(_QUIET_SEC if self.alarm.sources else _LOOK_SEC, self.until - now)
 
     def _kill(self) -> float | None:
         """SIGKILL everything; over when the command is reaped and none we can reach is left."""
-        hit = [process for process in self._tree() if send(process.pid, signal.SIGKILL)]
+        hit = self.grip.kill()
         self._reap()
         return _BUSY_SEC if hit or self.ended is None else None
-
-    def _freeze(self) -> float:
-        """Stop everything, parents before children, so that none sees its child stop."""
-        self.frozen = set() if self.frozen is None else self.frozen
-        running = [process for process in self._tree() if not self._is_frozen(process)]
-        for process in running:
-            if send(process.pid, signal.SIGSTOP):
-                self.frozen.add(process.pid)
-        return _BUSY_SEC if running else _IDLE_SEC
-
-    def _is_frozen(self, process: Entry) -> bool:
-        # A parent in vfork waits in the kernel for a child that we stopped: it stops on leaving.
-        waits = process.state == "D" and self.frozen is not None and process.pid in self.frozen
-        return waits or process.state in STOPPED
-
-    def _thaw(self) -> None:
-        """Let go on whom we stopped, children before parents; who was stopped before, stays."""
-        if self.frozen is None:
-            return
-        for process in reversed(self._tree()):
-            if process.pid in self.frozen:
-                send(process.pid, signal.SIGCONT)
-        self.frozen = None
-
-    def _tree(self) -> list[Entry]:
-        return tree(self.tag, os.getpid())
 
     def _result(self) -> str:
         code = os.waitstatus_to_exitcode(self.ended or 0)
@@ -193,67 +176,36 @@ class Guardian:
             f'"cpu_sec": {used.ru_utime + used.ru_stime:.3f}, "max_rss_bytes": {rss}}}'
         )
 
-    def _report(self, line: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the runner is dead: nobody to tell
-            os.write(self.status, f"{line}\n".encode())
+
+def guard(link: int, terminal: int, nursery: int, newcomers: Newcomers) -> None:
+    """Be the guardian of one execution, in a fresh fork; return when nothing of it is left.
+
+    The nursery must catch signals rather than ignore them, because what is executed gets default
+    effects only then. ``newcomers`` must be older than the fork.
+    """
+    kernel.die_with(nursery)  # or it might die before it told the runner who we are
+    os.setsid()
+    kernel.be_called(b"pandar-guardian")
+    request = Request.read(link)
+    kernel.outlive_parent()
+    if request is not None:
+        Guardian(link, terminal, request, newcomers).run(request)
+
+
+def report(link: int, line: str) -> None:
+    """Tell the runner; in vain when it is dead."""
+    with contextlib.suppress(ConnectionError):
+        os.write(link, f"{line}\n".encode())
 
 
 def _now() -> float:
     return time.clock_gettime(BOOTTIME)
 
 
-def _prctl(option: int, argument: int) -> None:
-    if LINUX and ctypes.CDLL(None).prctl(option, argument, 0, 0, 0) != 0:
-        sys.exit(f"prctl({option}) was refused")
-
-
-def _wake_on_signals() -> int:
-    """Return a descriptor that is readable when a child ended; ignore requests to end."""
+def wake_on_signals() -> tuple[int, int]:
+    """Return a pipe that is readable when a signal was caught."""
     wake, ring = os.pipe()
-    for descriptor in (wake, ring):
-        os.set_blocking(descriptor, False)
+    os.set_blocking(wake, False)
+    os.set_blocking(ring, False)
     signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the lifeline alone decides
-    return wake
-
-
-def _become(argv: list[str], terminal: int, guardian: int) -> None:
-    """In the child: take the terminal, forget the guardian's signals, execute."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != guardian:
-        os._exit(127)  # it died before the kernel was told
-    os.setsid()
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    for standard in range(3):
-        os.dup2(terminal, standard)
-    signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    os.execvpe(argv[0], argv, _environment())  # noqa: S606 - a shell is the caller's choice
-
-
-def _environment() -> dict[bytes, bytes]:
-    """Return the environment as we got it: Python adds LC_CTYPE to its own when there is none."""
-    if not LINUX:
-        return dict(os.environb)
-    with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib is slow to import
-        pairs = [item.partition(b"=") for item in file.read().split(b"\0") if item]
-    return {name: value for name, _, value in pairs}
-
-
-def main() -> None:
-    """Run as ``guardian.py LIFELINE STATUS TERMINAL UNTIL GRACE_SEC COMMAND...``."""
-    lifeline, status, terminal = (int(text) for text in sys.argv[1:4])
-    for descriptor in (lifeline, status, terminal):
-        os.set_inheritable(descriptor, False)  # noqa: FBT003 - the library's own signature
-    until, grace_sec = float(sys.argv[4]), float(sys.argv[5])
-    guardian = Guardian(lifeline, status, terminal, until=until, grace_sec=grace_sec)
-    guardian.run(sys.argv[6:])
-
-
-if __name__ == "__main__":
-    main()
+    return wake, ring

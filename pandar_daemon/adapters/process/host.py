@@ -1,21 +1,13 @@
-"""Process trees on this machine, each started and ended by a `guardian`.
-
-No thread and no buffer stands between a terminal and its reader: what nobody reads stays in the
-kernel, and the program that writes waits.
-"""
+"""Process trees on this machine, each started and ended by a `guardian`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import fcntl
 import os
-import pty
 import signal
-import struct
-import subprocess
-import sys
-import termios
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import IO
@@ -24,6 +16,11 @@ import msgspec
 import structlog
 
 from pandar_daemon.adapters.process import guardian
+from pandar_daemon.adapters.process.command import CWD
+from pandar_daemon.adapters.process.ends import Ends, Failed, Theirs, open_ends
+from pandar_daemon.adapters.process.nursery import Nursery, raise_descriptor_limit
+from pandar_daemon.adapters.process.request import Request
+from pandar_daemon.adapters.process.search import Search
 from pandar_daemon.adapters.process.tree import holders, send, tree
 from pandar_daemon.ports import Exit, Spec
 
@@ -32,40 +29,21 @@ log = structlog.get_logger(__name__)
 HOME_TAG = "PANDAR_RUNNER_HOME"
 """In the environment of every process: the data directory of the runner it belongs to."""
 
-READ_BYTES = 65_536
 LATE_SEC = 2.0
 """What a guardian may take, beyond the grace, to kill its tree; then it is killed itself."""
 START_SEC = 30.0
+BIRTH_SEC = 10.0
+"""What a nursery may take to fork a guardian; then it is replaced."""
 _SWEEP_PAUSE_SEC = 0.01
-_ROOT = Path(guardian.__file__).parents[3]
-_PROGRAM = (
-    f"import sys; sys.path.append(sys.argv.pop(1)); from {guardian.__name__} import main; main()"
-)
+_SCARCE = {
+    errno.EMFILE: "each execution takes three; see `ulimit -Hn`",
+    errno.ENFILE: "see the sysctl fs.file-max",
+    errno.ENOSPC: "no terminal is left; see the sysctl kernel.pty.max",
+}
 
 
-class Ends:
-    """Our ends of what connects us with a guardian; each is closed once, and then unusable."""
-
-    def __init__(self, lifeline: int, status: int, terminal: int) -> None:
-        self._open = {"lifeline": lifeline, "status": status, "terminal": terminal}
-        for descriptor in self._open.values():
-            os.set_blocking(descriptor, False)
-
-    async def read(self, name: str) -> bytes:
-        """Return what there is to read, waiting for something; empty at the end."""
-        return await _read(self._open[name]) if name in self._open else b""
-
-    def order(self, line: str) -> None:
-        """Tell the guardian; in vain when it is gone, or does not listen."""
-        if "lifeline" in self._open:
-            with contextlib.suppress(BrokenPipeError, BlockingIOError):
-                os.write(self._open["lifeline"], line.encode())
-
-    def close(self, *names: str) -> None:
-        """Close these, unless they are closed already."""
-        for name in names:
-            if name in self._open:
-                os.close(self._open.pop(name))
+class Stillborn(Exception):
+    """The nursery is dead, or does not answer; certainly nothing was started."""
 
 
 class TerminalProcess:
@@ -75,19 +53,9 @@ class TerminalProcess:
     one that does not obey is killed, and with it what has its tag or holds its terminal.
     """
 
-    def __init__(
-        self,
-        child: subprocess.Popen[bytes],
-        ends: Ends,
-        *,
-        tag: str,
-        shown: str,
-        patience_sec: float,
-    ) -> None:
-        self._guardian = child
-        self._ends = ends
+    def __init__(self, ends: Ends, search: Search, *, tag: str, patience_sec: float) -> None:
+        self._ends, self._search = ends, search
         self._tag = tag
-        self._shown = shown
         self._patience_sec = patience_sec
         self._ended: asyncio.Task[Exit] | None = None
         self._insisting: asyncio.Task[None] | None = None
@@ -95,26 +63,23 @@ class TerminalProcess:
     @property
     def pid(self) -> int:
         """The guardian's process id."""
-        return self._guardian.pid
+        return self._ends.pid
 
-    async def begin(self, command: str) -> None:
-        """Return once the command runs; raises ``OSError`` naming it when it cannot."""
-        said = b""
-        while b"\n" not in said and (more := await self._ends.read("status")):
-            said += more
-        first, _, rest = said.partition(b"\n")
-        self._ended = asyncio.create_task(self._end(rest))
-        word, _, number = first.decode().partition(" ")
-        if word != guardian.STARTED:
+    async def begin(self, spec: Spec, request: bytes) -> None:
+        """Return once the command runs; raises ``OSError`` naming what cannot be used."""
+        try:
+            await self._ends.send(request)
+            said = await self._ends.started()
+        except (EOFError, Failed) as error:
+            self._ended = asyncio.create_task(self._end(b""))
             await self.wait()
-            failure = int(number or 0)
-            reason = os.strerror(failure) if failure else "its guardian died"
-            raise OSError(failure, reason, command)
+            raise _failure(error, spec) from None
+        self._ended = asyncio.create_task(self._end(said))
 
     async def output(self) -> AsyncGenerator[bytes, None]:
         """Iterate over what the terminal shows, until the last process closed it."""
         try:
-            while data := await self._ends.read("terminal"):
+            while data := await self._ends.read_terminal():
                 yield data
         finally:
             self._ends.close("terminal")
@@ -131,13 +96,13 @@ class TerminalProcess:
 
     def _order(self, line: str) -> None:
         self._ends.order(line)
-        self._guardian.send_signal(signal.SIGCONT)
+        self._ends.signal(signal.SIGCONT)
 
     async def _insist(self, ended: asyncio.Task[Exit]) -> None:
         await asyncio.wait({ended}, timeout=self._patience_sec)
         if not ended.done():
             log.warning("guardian.killed", pid=self.pid)
-            self._guardian.kill()
+            self._ends.signal(signal.SIGKILL)
 
     async def wait(self) -> Exit:
         """Return once nothing of the tree is left."""
@@ -148,39 +113,50 @@ class TerminalProcess:
     def forsake(self) -> None:
         """Let go of it: the guardian then kills the tree."""
         self._ended = self._ended or asyncio.create_task(self._end(b""))
-        self._ends.close("lifeline", "terminal")
+        self._ends.release()
+        self._ends.close("terminal")
         self._insisting = self._insisting or asyncio.create_task(self._insist(self._ended))
 
     async def _end(self, said: bytes) -> Exit:
-        while more := await self._ends.read("status"):
+        while more := await self._ends.read_link():
             said += more
-        self._guardian.wait()  # it closed the pipe by exiting: this does not block
-        self._ends.close("lifeline", "status")
+        self._ends.close("link", "guardian")
         word, _, result = said.decode().strip().partition(" ")
-        if word == guardian.ENDED:
+        if word == guardian.UNSEARCHED and await self._search.carriers(self._tag):
+            await kill_tagged(self._tag)
+        if word in {guardian.ENDED, guardian.UNSEARCHED}:
             return msgspec.json.decode(result, type=Exit)
         # The guardian was killed, and its command with it.
-        await _kill_all(lambda: {p.pid for p in tree(self._tag)} | holders(self._shown))
+        await _kill_all(lambda: {p.pid for p in tree(self._tag)} | holders(self._ends.shown))
         return Exit(exit_code=None, signal=signal.SIGKILL)
 
 
 class Host:
-    """Starts process trees for the one runner that owns a data directory."""
+    """Starts process trees for the one runner that owns a data directory.
+
+    Each takes three descriptors of ours. The first start raises our limit of them as far as it may
+    be; what is started keeps the limit we began with.
+    """
 
     def __init__(self, data: Path, *, grace_sec: float = 5.0) -> None:
         self._data = data.resolve()
         self._grace_sec = grace_sec
         self._lock: IO[str] | None = None
+        self._descriptor_limit: int | None = None
+        self._search = Search()
+        self._nursery: Nursery | None = None
+        self._close_nursery: weakref.finalize[[], Host] | None = None
 
     async def start(self, spec: Spec) -> TerminalProcess:
         """Start it; raises ``OSError`` naming what could not be started."""
-        process = self._spawn(spec)
-        try:
-            async with asyncio.timeout(START_SEC):  # a command may stop its guardian at once
-                await process.begin(spec.argv[0])
-        except BaseException:
-            process.forsake()
-            raise
+        request = self._request(spec).pack()
+        async with asyncio.timeout(START_SEC):  # a command may stop its guardian at once
+            process = await self._born(spec)
+            try:
+                await process.begin(spec, request)
+            except BaseException:
+                process.forsake()
+                raise
         return process
 
     async def sweep(self) -> int:
@@ -189,41 +165,62 @@ class Host:
         Raises ``OSError`` when another runner is using the same data directory.
         """
         self._claim_data()
+        self._retire(self._nursery)
         return await kill_tagged(f"{HOME_TAG}={self._data}")
 
-    def _spawn(self, spec: Spec) -> TerminalProcess:
-        heard, lifeline = os.pipe()
-        status, told = os.pipe()
-        terminal, shown = _open_terminal(spec.rows, spec.columns)
-        shown_as = os.ttyname(shown)
-        ends, theirs = Ends(lifeline, status, terminal), (heard, told, shown)
-        try:
-            child = self._popen(spec, theirs)
-        except OSError:
-            ends.close("lifeline", "status", "terminal")
-            raise
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-        return TerminalProcess(
-            child,
-            ends,
-            tag=f"{guardian.EXECUTION_TAG}={spec.execution_id}",
-            shown=shown_as,
-            patience_sec=self._grace_sec + LATE_SEC,
+    def _request(self, spec: Spec) -> Request:
+        tags = {guardian.EXECUTION_TAG: str(spec.execution_id), HOME_TAG: str(self._data)}
+        environment = {**spec.environment, **tags}
+        return Request(
+            [os.fsencode(argument) for argument in spec.argv],
+            {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+            cwd=os.fsencode(spec.cwd),
+            until=spec.until,
+            grace_sec=self._grace_sec,
         )
 
-    def _popen(self, spec: Spec, theirs: tuple[int, int, int]) -> subprocess.Popen[bytes]:
-        numbers = map(str, (*theirs, spec.until, self._grace_sec))
-        tags = {guardian.EXECUTION_TAG: str(spec.execution_id), HOME_TAG: str(self._data)}
-        return subprocess.Popen(  # noqa: S603 - what to run is the whole point
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), *numbers, *spec.argv],
-            stdin=subprocess.DEVNULL,
-            cwd=spec.cwd,
-            env={**spec.environment, **tags},
-            pass_fds=theirs,
-            start_new_session=True,
-        )
+    async def _born(self, spec: Spec) -> TerminalProcess:
+        """Return a new guardian, that knows of nothing to start yet."""
+        try:
+            try:
+                return await self._bear(spec)
+            except Stillborn:
+                return await self._bear(spec)
+        except Stillborn as error:
+            raise ChildProcessError(errno.ECHILD, "no guardian was born", spec.argv[0]) from error
+        except Failed as error:
+            raise _failure(error, spec) from None
+
+    async def _bear(self, spec: Spec) -> TerminalProcess:
+        nursery = self._nursery or self._open_nursery()
+        ends, theirs = _open_ends(spec)
+        try:
+            async with asyncio.timeout(BIRTH_SEC):
+                await nursery.bear(theirs)
+                await ends.born()
+        except (ConnectionError, EOFError, TimeoutError) as error:
+            ends.close()
+            self._retire(nursery)
+            raise Stillborn from error
+        except BaseException:
+            ends.close()
+            raise
+        tag = f"{guardian.EXECUTION_TAG}={spec.execution_id}"
+        return TerminalProcess(ends, self._search, tag=tag, patience_sec=self._grace_sec + LATE_SEC)
+
+    def _open_nursery(self) -> Nursery:
+        if self._descriptor_limit is None:
+            self._descriptor_limit = raise_descriptor_limit()
+        nursery = Nursery({HOME_TAG: str(self._data)}, self._descriptor_limit)
+        self._nursery = nursery
+        self._close_nursery = weakref.finalize(self, nursery.close)
+        return nursery
+
+    def _retire(self, nursery: Nursery | None) -> None:
+        """Replace this one at the next start, unless that was done already."""
+        if nursery is not None and nursery is self._nursery and self._close_nursery is not None:
+            self._nursery = None
+            self._close_nursery()
 
     def _claim_data(self) -> None:
         if self._lock is not None:
@@ -255,46 +252,19 @@ async def _kill_all(living: Callable[[], set[int]]) -> int:
     return len(killed)
 
 
-def _open_terminal(rows: int, columns: int) -> tuple[int, int]:
-    """Return both ends of a new terminal that passes output on byte for byte."""
-    terminal, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    modes = termios.tcgetattr(slave)
-    modes[1] &= ~termios.OPOST  # or every \n would be published as \r\n
-    termios.tcsetattr(slave, termios.TCSANOW, modes)
-    return terminal, slave
-
-
-async def _read(descriptor: int) -> bytes:
-    """Return what is there, at most `READ_BYTES`, waiting for something; empty at the end."""
-    while (data := _read_now(descriptor)) is None:
-        await _readable(descriptor)
-    await asyncio.sleep(0)  # a program that never stops writing must not starve the others
-    return data
-
-
-def _read_now(descriptor: int) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    while size < READ_BYTES:  # the kernel hands out at most 4 KiB of a terminal at a time
-        try:
-            part = os.read(descriptor, READ_BYTES - size)
-        except BlockingIOError:
-            return b"".join(parts) if parts else None
-        except OSError:  # EIO: nobody holds the terminal's other end
-            break
-        if not part:
-            break
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)
-
-
-async def _readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
+def _open_ends(spec: Spec) -> tuple[Ends, Theirs]:
     try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(descriptor)
+        return open_ends(spec.rows, spec.columns)
+    except OSError as error:
+        hint = _SCARCE.get(error.errno or 0)
+        if hint is None:
+            raise
+        reason = f"{error.strerror}: {hint}"
+        raise OSError(error.errno, reason, spec.argv[0]) from error
+
+
+def _failure(error: EOFError | Failed, spec: Spec) -> OSError:
+    if isinstance(error, EOFError):
+        return OSError(errno.ECHILD, "its guardian died", spec.argv[0])
+    named = spec.cwd if error.what == CWD else spec.argv[0]
+    return OSError(error.errno, os.strerror(error.errno), named)

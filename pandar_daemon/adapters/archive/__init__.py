@@ -1,0 +1,1 @@
+"""The archive: old ranges of the log in files."""

@@ -1,0 +1,75 @@
+"""What a guardian is asked to run, as it travels: a length, then texts separated by NUL bytes.
+
+Standard library only, for the nursery's sake. Neither a program's arguments nor its environment
+can hold a NUL byte, so nothing needs escaping, and it may be as long as the kernel lets them be.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+_LENGTH_BYTES = 8
+
+
+class Request:
+    """One command, and the terms on which it runs. All texts are as the kernel wants them."""
+
+    __slots__ = ("argv", "cwd", "environment", "grace_sec", "until")
+
+    def __init__(
+        self,
+        argv: list[bytes],
+        environment: Mapping[bytes, bytes],
+        *,
+        cwd: bytes,
+        until: float,
+        grace_sec: float,
+    ) -> None:
+        self.argv, self.environment, self.cwd = argv, environment, cwd
+        self.until, self.grace_sec = until, grace_sec
+
+    def pack(self) -> bytes:
+        """Return it as bytes; raises ``ValueError`` for what no program can be started with."""
+        pairs = [name + b"=" + value for name, value in self.environment.items()]
+        if any(not name or b"=" in name for name in self.environment):
+            raise ValueError("illegal environment variable name")
+        terms = [self.cwd, repr(self.until).encode(), repr(self.grace_sec).encode()]
+        texts = [*terms, b"%d" % len(self.argv), *self.argv, *pairs]
+        if any(b"\0" in text for text in texts):
+            raise ValueError("embedded null byte")
+        body = b"\0".join(texts)
+        return len(body).to_bytes(_LENGTH_BYTES, "big") + body
+
+    @classmethod
+    def read(cls, descriptor: int) -> Request | None:
+        """Wait for one, and read not a byte more; ``None`` when the other side is gone."""
+        length = int.from_bytes(_read(descriptor, _LENGTH_BYTES), "big")
+        body = _read(descriptor, length)
+        if not length or len(body) < length:
+            return None
+        cwd, until, grace_sec, count, *texts = body.split(b"\0")
+        pairs = (text.partition(b"=") for text in texts[int(count) :])
+        return cls(
+            texts[: int(count)],
+            {name: value for name, _, value in pairs},
+            cwd=cwd,
+            until=float(until),
+            grace_sec=float(grace_sec),
+        )
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Return so many bytes, fewer only when no more can come."""
+    data = b""
+    while len(data) < size and (more := receive(descriptor, size - len(data))):
+        data += more
+    return data
+
+
+def receive(descriptor: int, size: int) -> bytes:
+    """Return what the other side said; empty once it is gone, also when it never heard us."""
+    try:
+        return os.read(descriptor, size)
+    except ConnectionResetError:
+        return b""
