@@ -61,7 +61,7 @@ def _changes(_event: Event, _recorded: Recorded) -> list[Change]:
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
-    return _CASES[type(event)](event, recorded)
+    return _CASES.get(type(event), _changes)(event, recorded)
 
 
 @_changes.register

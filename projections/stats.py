@@ -104,7 +104,7 @@ def _deleted(event: TaskDeleted) -> Move:
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
-    before, after = _CASES[type(event)](event)
+    before, after = _CASES.get(type(event), _move)(event)
     project = project_id(recorded)
     changes: list[Change] = [
         Increment(COUNTS.name, (project, status.value), {"tasks": by})
