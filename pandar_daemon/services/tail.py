@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from itertools import islice
 from typing import Final
 
 from events.envelope import Recorded
@@ -23,6 +24,8 @@ KEPT: Final = 2_048
 """Events kept in memory, at least; twice as many at most."""
 
 _BATCH: Final = 256
+SLICE: Final = 64
+"""Readers woken in one turn of the loop: with a thousand of them, others get their turns too."""
 
 
 class Tail:
@@ -35,7 +38,8 @@ class Tail:
         self._events: list[Recorded] = []
         self._last = 0
         self._restored = 0
-        self._grown = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._to_wake = 0
 
     async def run(self) -> None:
         """Read the log on, until cancelled; started again it goes on where it was.
@@ -63,8 +67,20 @@ class Tail:
     def _reach(self, position: int) -> None:
         """Take note of where the log ends now, and wake everybody who waits."""
         self._last = position
-        grown, self._grown = self._grown, asyncio.Event()
-        grown.set()
+        idle, self._to_wake = not self._to_wake, len(self._waiting)
+        if idle:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Wake those who wait longest, a slice a turn of the loop."""
+        for reader in list(islice(self._waiting, min(self._to_wake, SLICE))):
+            del self._waiting[reader]
+            self._to_wake -= 1
+            if not reader.done():
+                reader.set_result(None)
+        self._to_wake = min(self._to_wake, len(self._waiting))
+        if self._to_wake:
+            asyncio.get_running_loop().call_soon(self._wake)
 
     async def after(self, position: int, limit: int) -> list[Recorded]:
         """Return at most ``limit`` events after a position, dense and in order; perhaps none.
@@ -87,6 +103,14 @@ class Tail:
         """
         restored = self._restored
         while self._last <= position:
-            await self._grown.wait()
+            await self._growth()
             if self._restored != restored:
                 raise Unavailable("the log was restored from a backup: begin anew")
+
+    async def _growth(self) -> None:
+        reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[reader] = None
+        try:
+            await reader
+        finally:
+            self._waiting.pop(reader, None)

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from events import task as did
 from events.task import Priority
-from pandar_daemon.adapters.postgres.task_search import TaskQuery
+from pandar_daemon.adapters.postgres import task_reads
+from pandar_daemon.adapters.postgres.task_search import TaskQuery, are_many
 from pandar_daemon.domain.refusals import Invalid
 from pandar_daemon.ports import TaskFilter
 from tests.support.lives import created, started
@@ -200,9 +201,13 @@ async def _many(given: Scene) -> None:
     await given.log.database.execute("ANALYZE rm_tasks_1.tasks")
 
 
+@pytest.mark.parametrize("many", [1, 50_000])
 @pytest.mark.parametrize("sort_by", ["created_at", "relevance"])
-async def test_too_many_matches_come_newest_first(database_url: str, sort_by: str) -> None:
+async def test_too_many_matches_come_newest_first(
+    database_url: str, sort_by: str, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What half of all tasks have is not ranked but listed, page by page, each once."""
+    monkeypatch.setattr(task_reads, "MANY", many)
     async with scene(database_url) as given:
         await _searchable(given)
         await _many(given)
@@ -217,6 +222,14 @@ async def test_too_many_matches_come_newest_first(database_url: str, sort_by: st
         assert seen == list(range(4000, 1000, -2))
         by_number = await given.tasks.page(replace(wanted, cursor=None, page=2, limit=10))
         assert (by_number.items[0]["id"], by_number.total) == (3980, 1500)
+
+
+def test_the_newest_tell_of_all() -> None:
+    """Few hits say nothing; a share that comes to more than a thousand tasks says: too many."""
+    assert not are_many(1_000_000, 19)
+    assert are_many(1_000_000, 20)
+    assert not are_many(60_000, 33)
+    assert are_many(60_000, 34)
 
 
 async def test_similar_names_are_found_when_nothing_else_is(database_url: str) -> None:

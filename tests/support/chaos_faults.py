@@ -40,7 +40,7 @@ LINKS = ("link-1", "link-2")
 _WEIGHTS = {
     **dict.fromkeys(MEMBERS, 2),
     **dict.fromkeys(RUNNERS, 4),
-    **dict.fromkeys(GUARDIANS, 2),
+    **dict.fromkeys(GUARDIANS, 4),
     **dict.fromkeys(LINKS, 3),
     **dict.fromkeys(SERVERS, 3),
 }
@@ -57,8 +57,8 @@ def plan(seed: int, rounds: int, victims: Sequence[str] = ()) -> list[Fault]:
 
 
 def _fault(rng: random.Random, victim: str) -> Fault:
-    kind = rng.choices(list(Kind), [5, 1, 5])[0]
-    if victim in (*SERVERS, *GUARDIANS, *LINKS) and kind is Kind.KILL_TWICE:
+    kind = rng.choices(list(Kind), [8, 0, 2] if victim in GUARDIANS else [5, 1, 5])[0]
+    if victim in (*SERVERS, *LINKS) and kind is Kind.KILL_TWICE:
         kind = Kind.KILL
     return Fault(victim=victim, kind=kind, after=rng.randrange(60), sec=_pause(rng, victim, kind))
 

@@ -173,11 +173,14 @@ async def _run(
     """Send what happens, many events in one write: the further behind, the cheaper each is."""
     while batch := await cursor.next(position) or await _beat(sink, cursor, position):
         waiting: list[bytes] = []
+        size = 0
         for recorded in batch if isinstance(batch, list) else []:
             if choose(recorded) and await cursor.sees(recorded):
-                waiting.append(as_message(recorded))
-                if sum(map(len, waiting)) > PIECE_BYTES:
+                waiting.append(told := _MESSAGES.of(recorded))
+                size += len(told)
+                if size > PIECE_BYTES:
                     await _tell(sink, cursor, waiting)
+                    size = 0
             position = recorded.position
         await _tell(sink, cursor, waiting)
 
@@ -196,7 +199,29 @@ async def _beat(sink: Sink, cursor: Follower, position: int) -> bool:
     return True
 
 
+class _Messages:
+    """What was sent last, so that an event is put into words once for all who follow."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[int, tuple[Recorded, bytes]] = {}
+
+    def of(self, recorded: Recorded) -> bytes:
+        """Return an event as a message; the oldest known is forgotten for a new one."""
+        known = self._known.get(recorded.position)
+        if known is not None and known[0] is recorded:
+            return known[1]
+        said = as_message(recorded)
+        self._known[recorded.position] = recorded, said
+        if len(self._known) > self._most:
+            del self._known[next(iter(self._known))]
+        return said
+
+
 def as_message(recorded: Recorded, id_: str | None = None) -> bytes:
     """Return a recorded event as a message; its id is its position unless another is given."""
     data = msgspec.json.encode(recorded)
     return message(id_ or str(recorded.position), recorded.type, data)
+
+
+_MESSAGES: Final = _Messages(2 * BATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
@@ -12,11 +13,18 @@ from pandar_daemon.adapters.postgres import cursors
 from pandar_daemon.adapters.postgres.outages import reading
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.queries import query
-from pandar_daemon.adapters.postgres.task_search import COLUMNS, MATCHES_MAX, TaskQuery
+from pandar_daemon.adapters.postgres.task_search import (
+    COLUMNS,
+    MANY,
+    MATCHES_MAX,
+    TaskQuery,
+    are_many,
+)
 from pandar_daemon.ports import Clock, Page, TaskFilter
 from projections import executions, tasks, timeline
 from projections.base import plain
 
+_TASKS: Final = "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"
 _ONE: Final = f"SELECT {COLUMNS} FROM views.tasks t WHERE id = $1 AND NOT deleted"  # noqa: S608 - our own names
 _EXECUTIONS: Final = (
     f"SELECT {', '.join(name for name, _ in executions.TABLE.columns)}"  # noqa: S608 - our own names
@@ -55,6 +63,8 @@ class PgTaskReads:
 
     async def _matches(self, asked: TaskQuery) -> list[int] | None:
         """Return the tasks searched for, similar ones if there are none; ``None`` for too many."""
+        if await self._are_many(asked):
+            return None
         sql, arguments = asked.literal()
         rows = await self._database.fetch(sql, *arguments)
         similar = asked.similar()
@@ -63,9 +73,16 @@ class PgTaskReads:
             rows = (await self._database.fetch(sql, *arguments))[:MATCHES_MAX]
         return None if len(rows) > MATCHES_MAX else [row["id"] for row in rows]
 
+    async def _are_many(self, asked: TaskQuery) -> bool:
+        tasks = await self._number(_TASKS)
+        return tasks >= MANY and are_many(tasks, await self._number(*asked.newest()))
+
+    async def _number(self, sql: str, arguments: Sequence[object] = ()) -> int:
+        return int(str(await self._database.fetchval(sql, *arguments)))
+
     async def _total(self, asked: TaskQuery, matches: list[int] | None) -> int:
         sql, arguments = asked.total(matches)
-        return int(str(await self._database.fetchval(sql, *arguments)))
+        return await self._number(sql, arguments)
 
     async def get(self, task_id: int) -> Json | None:
         """Return one task that is not deleted."""

@@ -36,6 +36,12 @@ A frequent word has matches on every page, so going through them ends soon; a ra
 matches, so naming them does. Either costs about the same among a million tasks as among thousands.
 """
 
+LOOKED_AT: Final = 2_000
+"""Among many tasks the newest tell first whether a search is of the frequent kind."""
+MANY: Final = 50_000
+"""So many tasks are many: among fewer it is as quick to look for all matches."""
+_OFTEN: Final = 20
+
 _WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
 _EXACT: Final = re.compile(r'"|(^|\s)-')
 """Who quotes or excludes words does not want similar ones."""
@@ -88,6 +94,16 @@ class TaskQuery:
         values = _Arguments()
         conditions = [*self._filters(values), self._literal(values)]
         return _ids(conditions), values
+
+    def newest(self) -> tuple[str, _Arguments]:
+        """Return the query for how many of the newest tasks the words are in."""
+        values = _Arguments()
+        newest = " AND ".join(self._filters(values))
+        sql = (
+            f"SELECT count(*) FROM (SELECT * FROM views.tasks WHERE {newest}"  # noqa: S608 - our own names
+            f" ORDER BY created_at DESC, id DESC LIMIT {LOOKED_AT}) t WHERE {self._literal(values)}"
+        )
+        return sql, values
 
     def similar(self) -> tuple[str, _Arguments] | None:
         """Return the query for ids of tasks with similar names; ``None`` if none is wanted."""
@@ -201,6 +217,11 @@ class TaskQuery:
         sign = "<" if wanted.descending else ">"
         beyond = f"({values.add(key, order.sql_type)}, {values.add(id_, 'bigint')})"
         return f"({order.expression}, id) {sign} {beyond}"
+
+
+def are_many(tasks: int, in_newest: int) -> bool:
+    """Tell whether more than `MATCHES_MAX` of all tasks match, going by the newest ones."""
+    return in_newest >= _OFTEN and in_newest * tasks > MATCHES_MAX * LOOKED_AT
 
 
 def _ids(conditions: list[str]) -> str:
