@@ -1,0 +1,1 @@
+"""The daemon's services in one loop, under a clock and a fault menu of ours."""
