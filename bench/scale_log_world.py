@@ -172,7 +172,7 @@ async def search(world: World) -> float:
         text = world.rng.choice([common, rare, f"{common} {rare}", rare[:5], "checked nothing"])
         return TaskFilter(limit=20, search=text)
 
-    return (await _each(100, lambda: world.reads.page(wanted()))).p99
+    return (await _each(300, lambda: world.reads.page(wanted()))).p99
 
 
 async def _each(times: int, ask: Callable[[], Awaitable[object]]) -> Distribution:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -32,6 +33,10 @@ class Leases(Protocol):
 
     async def expired(self) -> list[Lease]:
         """Return the leases past their expiry, by the store's clock."""
+        ...
+
+    async def now(self) -> datetime:
+        """Return what the store's clock shows; whoever sets it ahead ends all leases at once."""
         ...
 
 

@@ -1,7 +1,8 @@
 """The reaper: what nobody ends by themselves. Expired leases and confirmations become commands.
 
 A lease is only held against a runner that could have renewed it: after this process started, the
-bus came back or a look at the database failed, everybody gets one full lease time of grace.
+bus came back, a look at the database failed or the database's clock was set ahead, everybody gets
+one full lease time of grace.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Reaper:
         self._clock = clock
         self._ttl = lease_ttl_sec
         self._trouble_at = clock.boottime()
+        self._ahead: float | None = None  # how far the database's clock is ahead of boottime
 
     async def run(self) -> None:
         """Reap until cancelled."""
@@ -64,6 +66,7 @@ class Reaper:
     async def _tick(self) -> bool:
         await self._wire.rtt()  # a bus that fell silent may not have been missed yet
         leases = await self._leases.expired()
+        await self._notice_jump()  # after that look: it may have seen the jump already
         if self._fair():
             for lease in leases:
                 await self._lose(lease)
@@ -74,6 +77,16 @@ class Reaper:
             command = do.ExpireConfirmation(confirmation_id=confirmation_id)
             await self._ask("task.expire", task_id, command, command_id)
         return True
+
+    async def _notice_jump(self) -> None:
+        """Judge nobody by a clock that was set ahead: half a lease is less than all have left."""
+        shown = (await self._leases.now()).timestamp()
+        ahead = shown - self._clock.boottime()
+        jump = 0.0 if self._ahead is None else ahead - self._ahead
+        self._ahead = ahead
+        if jump > self._ttl / 2:
+            self._trouble_at = self._clock.boottime()
+            log.warning("reaper.clock_set_ahead", seconds=round(jump, 1))
 
     def _fair(self) -> bool:
         up_since = self._wire.up_since

@@ -138,6 +138,10 @@ class SimLeases:
         """See `Leases.expired`."""
         return await self._path.call("expired", self._server.expired)
 
+    async def now(self) -> datetime:
+        """See `Leases.now`."""
+        return await self._path.call("now", self._server.now)
+
     async def acquire(self, role: str, holder: str, ttl_sec: float) -> bool:
         """See `Leadership.acquire`."""
         return await self._path.call(

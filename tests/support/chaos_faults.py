@@ -10,7 +10,16 @@ from enum import StrEnum, auto
 
 from msgspec import Struct
 
-from tests.support.chaos_fleet import LEASE_SEC, MEMBERS, Fleet, send
+from tests.support.chaos_fleet import (
+    LEASE_SEC,
+    MEMBERS,
+    Fleet,
+    descendants,
+    is_nursery,
+    send,
+)
+from tests.support.trees import state_of
+from tests.support.waiting import until
 
 
 class Kind(StrEnum):
@@ -134,6 +143,11 @@ async def _strike_link(fleet: Fleet, fault: Fault) -> int:
 
 
 async def _strike_guardian(fleet: Fleet, fault: Fault, rng: random.Random) -> int:
+    """Hit one guardian, or the nursery they come from.
+
+    A killed one is well again when the runner has killed what it leaves of its tree: until then
+    nobody else could (see `docs/explanation/guarantees.md`).
+    """
     found = fleet.guardians(shares(fault.victim))
     if not found:
         return 0
@@ -141,5 +155,7 @@ async def _strike_guardian(fleet: Fleet, fault: Fault, rng: random.Random) -> in
     if fault.kind is Kind.STOP:
         await _stop([guardian], fault.sec)
         return 0
+    left = [] if is_nursery(guardian) else descendants(guardian)
     send(guardian, signal.SIGKILL)
+    await until(lambda: not any(map(state_of, left)))
     return 1

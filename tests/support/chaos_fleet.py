@@ -153,7 +153,7 @@ class Fleet:
 
     def guardians(self, runner: str) -> list[int]:
         """Return the guardians of a runner, whoever started them."""
-        return [pid for root in self.pids(runner) for pid in _descendants(root) if _guards(pid)]
+        return [pid for root in self.pids(runner) for pid in descendants(root) if _guards(pid)]
 
     def _proxies(self) -> Iterator[Proxy]:
         for both in self.links.values():
@@ -211,20 +211,26 @@ def _living(program: Program | None) -> list[int]:
 
 def _whole(child: object) -> list[int]:
     pid, ended = getattr(child, "pid", 0), getattr(child, "exit_code", None)
-    return [] if not pid or ended is not None else [pid, *_descendants(pid)]
+    return [] if not pid or ended is not None else [pid, *descendants(pid)]
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return all who descend from a process, parents first."""
     found: list[int] = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                found += [int(child), *_descendants(int(child))]
+                found += [int(child), *descendants(int(child))]
     return found
 
 
 def _guards(pid: int) -> bool:
     return _GUARDIAN in _command(pid)
+
+
+def is_nursery(pid: int) -> bool:
+    """Return whether a process is the one that guardians are forked from."""
+    return status_of(pid).get("Name") == "pandar-nursery"
 
 
 def _command(pid: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from events.running import Held, LeaseState
@@ -82,6 +83,11 @@ class PgLeases:
             )
             for row in await self._pool.fetch(_EXPIRED)
         ]
+
+    async def now(self) -> datetime:
+        """Return what the database's clock shows."""
+        (row,) = await self._pool.fetch("SELECT clock_timestamp() AS now")
+        return row["now"]  # type: ignore[no-any-return] # asyncpg's timestamptz
 
 
 class PgLeadership:
