@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import select
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from pandar_daemon.adapters.process.tree import Newcomers
 from pandar_daemon.ports import Exit, Spec
 from tests.support import trees
 from tests.support.trees import LEFT, output_of, running_in, spec_of, state_of, status_of
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_SEC, until
 
 # ruff: noqa: PTH208 - what matters is how many names there are
 
@@ -63,6 +64,24 @@ def nursery_of(process: TerminalProcess) -> int:
 async def hanging(host: Host, cwd: Path) -> TerminalProcess:
     """Start what exits with 7 once there is a file ``go``."""
     return await host.start(spec_of("until test -e go; do sleep 0.01; done; exit 7", cwd))
+
+
+async def test_what_a_killed_guardian_left_is_killed_without_the_runner(
+    host: Host, cwd: Path
+) -> None:
+    """A child in a session of its own ends at once, though our loop does nothing meanwhile."""
+    process = await host.start(
+        spec_of("setsid sh -c 'echo $$ > pid; exec sleep 600' & sleep 600", cwd)
+    )
+    await until(lambda: (cwd / "pid").exists() and (cwd / "pid").read_text().strip())
+    left = os.pidfd_open(int((cwd / "pid").read_text()))
+    try:
+        os.kill(process.pid, signal.SIGKILL)
+        ended, _, _ = select.select([left], [], [], PATIENCE_SEC)
+        assert ended, "it runs on"
+    finally:
+        os.close(left)
+    await process.wait()
 
 
 # --- it is replaced --------------------------------------------------------------------------

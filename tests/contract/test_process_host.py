@@ -463,17 +463,18 @@ async def test_a_stopped_runner_cannot_keep_its_trees_running(tmp_path: Path, cw
 
 
 @pytest.mark.fault
-async def test_a_sweep_finds_what_runner_and_guardian_left(tmp_path: Path, cwd: Path) -> None:
-    """When both were killed, the next start of the runner kills what survived them."""
+async def test_a_sweep_finds_what_all_watchers_left(tmp_path: Path, cwd: Path) -> None:
+    """When runner, nursery and guardian were killed, the next runner kills what survived them."""
     process = await runner(tmp_path, cwd, 600)
     (guardian,) = {int(trees.status_of(pid)["PPid"]) for pid in running_in(cwd)} - {
         *running_in(cwd)
     }
     process.send_signal(signal.SIGSTOP)
+    os.kill(int(trees.status_of(guardian)["PPid"]), signal.SIGKILL)
     os.kill(guardian, signal.SIGKILL)
     process.kill()
     await process.wait()
-    untagged = 1  # who emptied its environment is beyond reach once its guardian was killed
+    untagged = 1  # who emptied its environment is beyond reach once all watchers were killed
     assert await Host(tmp_path / "data").sweep() >= LEFT - 2 - untagged
     (escaped,) = running_in(cwd)
     os.kill(escaped, signal.SIGKILL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 import asyncpg
 
@@ -158,9 +157,3 @@ async def open_site(database_url: str, nats_url: str) -> AsyncIterator[Site]:
             await connection.wait_up()
         store = PgEventStore(database_url, database, clock)
         yield Site(database_url, store, PgViews(database), connection)
-
-
-def execution_of(recorded: Recorded) -> UUID | None:
-    """Return the execution an event starts."""
-    event = codec.decode(recorded)
-    return event.execution_id if isinstance(event, did.TaskStarted) else None

@@ -57,9 +57,8 @@ RETRY_SEC = 10.0
 
 _SQL = f"SELECT * FROM append_batch({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - placeholders only
 _RECEIPTS = """
-SELECT c.command_id, c.request_sha256, c.stream, c.position, c.version, c.answer
-FROM unnest($1::text[]) WITH ORDINALITY AS asked (command_id, n)
-JOIN commands c USING (command_id) ORDER BY asked.n
+SELECT command_id, request_sha256, stream, position, version, answer
+FROM commands WHERE command_id = ANY ($1)
 """
 _LAST_EVENT = "SELECT event_id FROM events WHERE position = $1 AND command_id = $2"
 
@@ -227,7 +226,8 @@ async def fetch_receipts(
 ) -> list[Receipt]:
     """Return what is kept of those commands that were ever stored, in their order."""
     rows = await connection.fetch(_RECEIPTS, command_ids)
-    return [Receipt(**dict(row)) for row in rows]
+    found = {row["command_id"]: Receipt(**dict(row)) for row in rows}
+    return [found[each] for each in command_ids if each in found]
 
 
 def _fail(waiting: _Waiting, error: Exception) -> None:

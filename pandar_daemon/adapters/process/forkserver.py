@@ -10,7 +10,7 @@ what happens          what the nursery does
 two descriptors come  forks; the child is the guardian of that link and that terminal. Says
                       ``born PID`` on the link, with a descriptor of that process
 fork is refused       says ``failed ERRNO`` on the link
-a guardian ends       reaps it
+a guardian ends       reaps it; what it leaves because it was killed gets SIGKILL
 socket closed         ends
 the runner dies       ends, by the kernel, even if it is stopped
 ====================  =========================================================================
@@ -35,7 +35,7 @@ import sys
 
 from pandar_daemon.adapters.process import kernel
 from pandar_daemon.adapters.process.guardian import FAILED, guard, wake_on_signals
-from pandar_daemon.adapters.process.tree import Newcomers
+from pandar_daemon.adapters.process.tree import Newcomers, children_of, send
 
 BORN = "born"
 _A_BIRTH = 2  # descriptors
@@ -52,6 +52,7 @@ def main() -> None:
     number, parent, limit = (int(text) for text in sys.argv[1:])
     kernel.die_with(parent)
     kernel.be_called(b"pandar-nursery")
+    kernel.adopt_orphans()
     requests = socket.socket(fileno=number)
     requests.set_inheritable(False)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -75,11 +76,12 @@ def _ignore(*_: object) -> None:
 
 def _serve(requests: socket.socket, wake: int, ring: int) -> None:
     number = requests.fileno()
+    guardians = set[int]()
     while True:
         ready, _, _ = select.select([number, wake], [], [])
         if wake in ready:
             os.read(wake, 4096)
-        _reap()
+        _reap(guardians)
         if number in ready:
             data, descriptors, *_ = socket.recv_fds(requests, 1, _A_BIRTH)
             if not data:
@@ -87,28 +89,31 @@ def _serve(requests: socket.socket, wake: int, ring: int) -> None:
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)  # noqa: FBT003 - the library's own signature
             if len(descriptors) == _A_BIRTH:
-                _bear(descriptors[0], descriptors[1], (number, wake, ring))
+                guardians.add(_bear(descriptors[0], descriptors[1], (number, wake, ring)))
             for descriptor in descriptors:
                 os.close(descriptor)
 
 
-def _reap() -> None:
+def _reap(guardians: set[int]) -> None:
+    """Bury who ended. A child that is no guardian lost its own: it may run no further."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG) != (0, 0):
-            pass
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            guardians.discard(pid)
+        for orphan in set(children_of(os.getpid())) - guardians:
+            send(orphan, signal.SIGKILL)
 
 
-def _bear(link: int, terminal: int, own: tuple[int, ...]) -> None:
-    """Fork a guardian that has none of our own descriptors, and introduce it."""
+def _bear(link: int, terminal: int, own: tuple[int, ...]) -> int:
+    """Fork a guardian that has none of our own descriptors, and introduce it; 0 if that fails."""
     newcomers, nursery = Newcomers(), os.getpid()
     try:
         pid = os.fork()
     except OSError as error:
         _introduce(link, f"{FAILED} {error.errno}")
-        return
+        return 0
     if pid:
         _introduce(link, f"{BORN} {pid}", pid)
-        return
+        return pid
     try:  # in the child this never returns
         for descriptor in own:
             os.close(descriptor)

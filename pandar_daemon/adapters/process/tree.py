@@ -47,7 +47,7 @@ def descendants(root: int) -> list[Entry]:
         return [each for each in _below([root]) if each.pid != root]
     pids = [root]
     for pid in pids:  # it grows meanwhile
-        pids += _children(pid)
+        pids += children_of(pid)
     found = [_entry(pid) for pid in dict.fromkeys(pids[1:])]
     return [each for each in found if each is not None and each.state not in _GONE]
 
@@ -132,7 +132,8 @@ def _below(wanted: list[int]) -> list[Entry]:
     return [each for each in found.values() if each.pid != os.getpid() and each.state not in _GONE]
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Return whom a process has started or adopted; nobody where the kernel does not tell."""
     threads = [str(pid)]
     with contextlib.suppress(OSError):  # gone meanwhile
         threads = os.listdir(f"/proc/{pid}/task")
