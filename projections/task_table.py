@@ -1,4 +1,4 @@
-"""The table of tasks: what the API shows, and what picking and searching need besides."""
+"""The tables of tasks: what the API shows and picking needs, and beside it what searches read."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _INTERNAL: Final = (
 )
 
 SEARCHED: Final = (
-    "(coalesce(name, '') || ' ' || coalesce(description, '') || ' ' || coalesce(command, '')"
-    " || ' ' || coalesce(output, ''))"
+    "(coalesce(in_name, '') || ' ' || coalesce(in_description, '') || ' '"
+    " || coalesce(in_command, '') || ' ' || coalesce(in_output, ''))"
 )
 """The SQL expression searches go through; its indexes serve only this very text."""
 
@@ -72,8 +72,23 @@ TABLE: Final = Table(
         ),
         "(scheduled_at) WHERE status = 'pending' AND status_reason IS NULL AND NOT deleted",
         "(confirmation_expires_at) WHERE status = 'waiting_confirmation' AND NOT deleted",
-        f"USING gin (to_tsvector('simple', {SEARCHED}))",
-        f"USING gin ({SEARCHED} gin_trgm_ops)",
-        "USING gin (name gin_trgm_ops)",
     ),
 )
+
+WORDS: Final = Table(
+    name="task_words",
+    columns=(
+        ("id", "bigint"),
+        ("in_name", "text"),
+        ("in_description", "text"),
+        ("in_command", "text"),
+        ("in_output", "text"),
+    ),
+    key=("id",),
+    indexes=(
+        f"USING gin (to_tsvector('simple', {SEARCHED}))",
+        f"USING gin ({SEARCHED} gin_trgm_ops)",
+        "USING gin (in_name gin_trgm_ops)",
+    ),
+)
+"""A task's texts, apart: a change of status would else index them anew, at 3 kB of WAL a task."""

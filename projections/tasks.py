@@ -41,7 +41,7 @@ from events.task import (
     TaskUpdated,
 )
 from projections.base import Change, ReadModel, Row, Upsert, fold, plain, storable, task_id
-from projections.task_table import FIELDS, RANK, TABLE
+from projections.task_table import FIELDS, RANK, TABLE, WORDS
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
@@ -51,7 +51,12 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
         "position": recorded.position,
         **_CASES.get(type(event), _values)(event, recorded),
     }
-    return [Upsert(TABLE.name, (task_id(recorded),), row)]
+    key = (task_id(recorded),)
+    texts = {f"in_{name}": row[name] or None for name in _TEXTS if name in row}
+    return [Upsert(TABLE.name, key, row), *([Upsert(WORDS.name, key, texts)] if texts else [])]
+
+
+_TEXTS: Final = ("name", "description", "command", "output")
 
 
 @singledispatch
@@ -235,7 +240,7 @@ def _lost(_event: ExecutionLost, _recorded: Recorded) -> Row:
 
 _CASES: Final = _values.registry
 
-TASKS: Final = ReadModel(name="tasks", version=1, tables=(TABLE,), handles=("task.",), on=_on)
+TASKS: Final = ReadModel(name="tasks", version=2, tables=(TABLE, WORDS), handles=("task.",), on=_on)
 
 
 def shown(row: Mapping[str, object], now: datetime, *, key_held: bool = False) -> Json:

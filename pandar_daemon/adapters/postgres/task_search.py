@@ -42,6 +42,7 @@ MANY: Final = 50_000
 """So many tasks are many: among fewer it is as quick to look for all matches."""
 _OFTEN: Final = 20
 
+_TEXTS: Final = "JOIN views.task_words USING (id)"
 _WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
 _EXACT: Final = re.compile(r'"|(^|\s)-')
 """Who quotes or excludes words does not want similar ones."""
@@ -101,7 +102,8 @@ class TaskQuery:
         newest = " AND ".join(self._filters(values))
         sql = (
             f"SELECT count(*) FROM (SELECT * FROM views.tasks WHERE {newest}"  # noqa: S608 - our own names
-            f" ORDER BY created_at DESC, id DESC LIMIT {LOOKED_AT}) t WHERE {self._literal(values)}"
+            f" ORDER BY created_at DESC, id DESC LIMIT {LOOKED_AT}) t {_TEXTS}"
+            f" WHERE {self._literal(values)}"
         )
         return sql, values
 
@@ -110,7 +112,7 @@ class TaskQuery:
         if _EXACT.search(self._text):
             return None
         values = _Arguments()
-        conditions = [*self._filters(values), f"name %> {values.add(self._text, 'text')}"]
+        conditions = [*self._filters(values), f"in_name %> {values.add(self._text, 'text')}"]
         return _ids(conditions), values
 
     def page(self, matches: Sequence[int] | None = None) -> tuple[str, _Arguments]:
@@ -128,7 +130,7 @@ class TaskQuery:
         down = "DESC" if wanted.descending else "ASC"
         by = f"{order.expression} {down}, id {down}" if order.expression != _EQUAL else f"id {down}"
         sql = (
-            f"SELECT {COLUMNS}, {order.expression} AS sort_key FROM views.tasks t"  # noqa: S608 - our own names
+            f"SELECT {COLUMNS}, {order.expression} AS sort_key FROM {self._from()}"  # noqa: S608 - our own names
             f" WHERE {' AND '.join(conditions)} ORDER BY {by}"
             f" LIMIT {values.add(wanted.limit + 1, 'bigint')} OFFSET {values.add(offset, 'bigint')}"
         )
@@ -153,7 +155,10 @@ class TaskQuery:
                 f" WHERE {' AND '.join(counted)}"
             ), values
         conditions = self._conditions(values, matches)
-        return f"SELECT count(*) FROM views.tasks t WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
+        return f"SELECT count(*) FROM {self._from()} WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
+
+    def _from(self) -> str:
+        return f"views.tasks t {_TEXTS}" if self._text else "views.tasks t"
 
     def _conditions(self, values: _Arguments, matches: Sequence[int] | None) -> list[str]:
         conditions = self._filters(values)
@@ -227,7 +232,7 @@ def are_many(tasks: int, in_newest: int) -> bool:
 
 def _ids(conditions: list[str]) -> str:
     met = " AND ".join(conditions)
-    return f"SELECT id FROM views.tasks t WHERE {met} LIMIT {MATCHES_MAX + 1}"  # noqa: S608 - our own names
+    return f"SELECT id FROM views.tasks t {_TEXTS} WHERE {met} LIMIT {MATCHES_MAX + 1}"  # noqa: S608 - our own names
 
 
 def _sorted(values: frozenset[T] | None) -> list[T] | None:

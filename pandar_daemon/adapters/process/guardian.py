@@ -20,8 +20,8 @@ the guardian dies     the command gets SIGKILL by the kernel; the runner sweeps 
 
 The tree is every descendant (the guardian is a child subreaper: who daemonises becomes its child)
 and every process whose initial environment carries this execution's tag, whoever its parent is.
-What outlives a killed guardian is killed by the nursery that forked it. Beyond reach: a process that
-empties its environment *and* kills both, guardian and nursery.
+What outlives a killed guardian is killed by the nursery that forked it. Beyond reach: a process
+that empties its environment *and* kills both, guardian and nursery.
 
 On the link it hears what to run, as a `Request`; says ``started``, or ``failed ERRNO cwd`` or
 ``failed ERRNO command``; is given orders; and says ``ended {json}`` when nothing is left, or
