@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from pandar_daemon.adapters.clock import SystemClock
-from pandar_daemon.adapters.postgres import writer
+from pandar_daemon.adapters.postgres import company
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
 from pandar_daemon.adapters.postgres.writer import QUEUE_MAX
 from pandar_daemon.ports import Appended, Conflict
@@ -91,8 +91,8 @@ async def test_commits_keep_a_pace_unless_enough_waits(
     log: Log, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first append waits for nothing; those that follow closely share the next commit."""
-    monkeypatch.setattr(writer, "PACE_SEC", 3_600.0)
-    monkeypatch.setattr(writer, "PACE_ITEMS", 3)
+    monkeypatch.setattr(company, "PACE_SEC", 3_600.0)
+    monkeypatch.setattr(company, "PACE_ITEMS", 3)
     await log.store.append(item("task-1"))
     early = [asyncio.create_task(log.store.append(item(f"task-{n}"))) for n in (2, 3)]
     for _ in range(100):

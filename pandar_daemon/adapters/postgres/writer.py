@@ -2,9 +2,7 @@
 
 One writer a process. It takes whatever queued while the last commit was flushing (at most
 `BATCH_MAX`) and appends it as a single autocommit statement, so a frozen client can never hold the
-head of the log. A commit that follows another closely waits until `PACE_SEC` have passed since
-that one began, or `PACE_ITEMS` came together: a quick disk would else be asked for one commit a
-command, however many are under way. Who finds the writer at rest waits for nothing. Model::
+head of the log; `company` says when. Model::
 
     append() ──▶ queue ──pace, take──▶ batch ──append_batch()──▶ verdicts ──▶ futures
                    ▲              │ two items that touch the same stream, command id,
@@ -29,6 +27,7 @@ import structlog
 from msgspec import Struct
 
 from events import codec
+from pandar_daemon.adapters.postgres.company import Company
 from pandar_daemon.adapters.postgres.outages import BUSY
 from pandar_daemon.adapters.postgres.pool import ANSWER_SEC, Database, connect
 from pandar_daemon.ports import (
@@ -50,8 +49,6 @@ log = structlog.get_logger(__name__)
 BATCH_MAX = 500
 QUEUE_MAX = 10_000
 """More than this waiting is a ``ConnectionError`` at once: the database does not keep up."""
-PACE_SEC = 0.005
-PACE_ITEMS = 8
 RETRY_SEC = 10.0
 """How long a lost connection is retried before the askers are told the outcome is unknown."""
 
@@ -88,8 +85,7 @@ class Writer:
         self._written = written
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
-        self._enough = asyncio.Event()
-        self._began = float("-inf")
+        self._company = Company(clock, self._queue)
         self._connection: asyncpg.Connection | None = None
 
     async def append(self, item: Append) -> Verdict:
@@ -100,8 +96,7 @@ class Writer:
         waiting = _Waiting(item, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._wake.set()
-        if len(self._queue) >= PACE_ITEMS:
-            self._enough.set()
+        self._company.came()
         return await waiting.done
 
     async def run(self) -> None:
@@ -112,7 +107,7 @@ class Writer:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._queue:
-                    await self._pace()
+                    await self._company.gathered()
                     batch = self._take()
                     await self._write(batch)
         finally:
@@ -121,15 +116,6 @@ class Writer:
             self._queue.clear()
             if self._connection is not None:
                 self._connection.terminate()
-
-    async def _pace(self) -> None:
-        self._enough.clear()
-        early = self._began + PACE_SEC - self._clock.boottime()
-        if early > 0 and len(self._queue) < PACE_ITEMS:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(early):
-                    await self._enough.wait()
-        self._began = self._clock.boottime()
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
