@@ -9,7 +9,6 @@ import random
 import select
 import signal
 import sys
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,37 +17,22 @@ import pytest
 from pandar_daemon.adapters.process import host as adapter
 from pandar_daemon.adapters.process.host import Host, TerminalProcess
 from pandar_daemon.adapters.process.tree import Newcomers
-from pandar_daemon.ports import Exit, Spec
 from tests.support import trees
-from tests.support.trees import LEFT, output_of, running_in, spec_of, state_of, status_of
+from tests.support.trees import (
+    LEFT,
+    hanging,
+    result_of,
+    running_in,
+    spec_of,
+    state_of,
+    status_of,
+)
 from tests.support.waiting import PATIENCE_SEC, until
 
 # ruff: noqa: PTH208 - what matters is how many names there are
 
 OPEN = "/proc/self/fd"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    """Return the folder trees run in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    """Return a host that kills all it started when the test is over."""
-    made = Host(tmp_path / "data", grace_sec=0.3)
-    yield made
-    await made.sweep()
-
-
-async def result_of(host: Host, spec: Spec) -> tuple[bytes, Exit]:
-    """Run to the end; return what was shown and how it ended."""
-    process = await host.start(spec)
-    return await output_of(process), await process.wait()
 
 
 def parent_of(pid: int) -> int:
@@ -59,11 +43,6 @@ def parent_of(pid: int) -> int:
 def nursery_of(process: TerminalProcess) -> int:
     """Return the nursery that forked its guardian."""
     return parent_of(process.pid)
-
-
-async def hanging(host: Host, cwd: Path) -> TerminalProcess:
-    """Start what exits with 7 once there is a file ``go``."""
-    return await host.start(spec_of("until test -e go; do sleep 0.01; done; exit 7", cwd))
 
 
 async def test_what_a_killed_guardian_left_is_killed_without_the_runner(

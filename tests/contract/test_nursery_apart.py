@@ -6,48 +6,21 @@ import asyncio
 import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from pandar_daemon.adapters.process.host import Host, TerminalProcess
-from pandar_daemon.ports import Exit, Spec
-from tests.support.trees import output_of, running_in, spec_of
+from pandar_daemon.adapters.process.host import Host
+from pandar_daemon.ports import Spec
+from tests.support.trees import hanging, result_of, running_in, spec_of
 from tests.support.waiting import until
 
 # ruff: noqa: PTH208 - what matters is how many names there are
 
 OPEN = "/proc/self/fd"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    """Return the folder trees run in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    """Return a host that kills all it started when the test is over."""
-    made = Host(tmp_path / "data", grace_sec=0.3)
-    yield made
-    await made.sweep()
-
-
-async def result_of(host: Host, spec: Spec) -> tuple[bytes, Exit]:
-    """Run to the end; return what was shown and how it ended."""
-    process = await host.start(spec)
-    return await output_of(process), await process.wait()
-
-
-async def hanging(host: Host, cwd: Path) -> TerminalProcess:
-    """Start what exits with 7 once there is a file ``go``."""
-    return await host.start(spec_of("until test -e go; do sleep 0.01; done; exit 7", cwd))
 
 
 # --- many at once ----------------------------------------------------------------------------

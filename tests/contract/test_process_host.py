@@ -7,7 +7,6 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,33 +16,20 @@ from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.ports import Exit, Process, ProcessHost, Spec
 from tests.support import trees
-from tests.support.trees import LEFT, LEFTOVERS, is_frozen, output_of, running_in, spec_of, state_of
+from tests.support.trees import (
+    LEFT,
+    LEFTOVERS,
+    is_frozen,
+    output_of,
+    result_of,
+    running_in,
+    spec_of,
+    state_of,
+)
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 CLOCK = SystemClock()
-
-
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    """Return the folder trees run in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    """Return a host that kills all it started when the test is over."""
-    made = Host(tmp_path / "data", grace_sec=0.3)
-    yield made
-    await made.sweep()
-
-
-async def result_of(host: Host, spec: Spec) -> tuple[bytes, Exit]:
-    """Run to the end; return what was shown and how it ended."""
-    process = await host.start(spec)
-    return await output_of(process), await process.wait()
 
 
 # --- how it ends -----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.process.host import Host, TerminalProcess
-from pandar_daemon.ports import Spec
+from pandar_daemon.ports import Exit, Spec
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -40,6 +40,17 @@ def spec_of(command: str, cwd: Path, **environment: str) -> Spec:
 async def output_of(process: TerminalProcess) -> bytes:
     """Return all it shows."""
     return b"".join([data async for data in process.output()])
+
+
+async def result_of(host: Host, spec: Spec) -> tuple[bytes, Exit]:
+    """Run to the end; return what was shown and how it ended."""
+    process = await host.start(spec)
+    return await output_of(process), await process.wait()
+
+
+async def hanging(host: Host, cwd: Path) -> TerminalProcess:
+    """Start what exits with 7 once there is a file ``go``."""
+    return await host.start(spec_of("until test -e go; do sleep 0.01; done; exit 7", cwd))
 
 
 def status_of(pid: int) -> Mapping[str, str]:
