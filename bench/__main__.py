@@ -9,23 +9,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import shlex
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Collection, Coroutine, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from bench import appending, crowd, flow, machine, results, running, slow_disk
-from bench.figures import HEADINGS, Figure
+from bench import appending, crowd, flow, results, running, slow_disk
+from bench.figures import Figure
 from bench.peers import contest
 from bench.scale import FULL, QUICK, Scale
 from bench.site import site
-from bench.table import plain
 
 PARTS = ("append", "slow", "flow", "daemon", "peers", "crowd")
 
@@ -36,18 +33,12 @@ def main(argv: Sequence[str]) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     parts = given.only or PARTS
     data = Path(tempfile.mkdtemp(prefix="pandar-bench-", dir=given.data))
-    setting = results.Setting(
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=machine.machine(data),
-        versions=machine.versions(),
-        command=shlex.join(["python", "-m", "bench", *argv]),
-    )
+    setting = results.setting("bench", argv, data)
     try:
         figures = asyncio.run(_measure(data, QUICK if given.quick else FULL, parts))
     finally:
         shutil.rmtree(data, ignore_errors=True)
-    print(setting.machine, setting.versions, sep="\n")
-    print(plain(HEADINGS, [figure.cells() for figure in figures]))
+    results.show(setting, figures)
     if given.write or not (given.quick or given.only):
         results.write(setting, figures)
     return 0

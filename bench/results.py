@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
 
+from bench import machine
 from bench.figures import HEADINGS, Figure
-from bench.table import markdown
+from bench.table import markdown, plain
 
 PATH = Path(__file__).with_name("RESULTS.md")
 BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end: written by make bench -->"
@@ -38,6 +41,22 @@ class Setting(Struct, frozen=True, kw_only=True):
     machine: str
     versions: str
     command: str
+
+
+def setting(module: str, arguments: Sequence[str], data: Path) -> Setting:
+    """Return that of a run of ``python -m module`` begun now, its servers' data under ``data``."""
+    return Setting(
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=machine.machine(data),
+        versions=machine.versions(),
+        command=shlex.join(["python", "-m", module, *arguments]),
+    )
+
+
+def show(setting: Setting, figures: Sequence[Figure]) -> None:
+    """Print a run."""
+    print(setting.machine, setting.versions, sep="\n")
+    print(plain(HEADINGS, [figure.cells() for figure in figures]))
 
 
 def report(setting: Setting, figures: Sequence[Figure]) -> str:

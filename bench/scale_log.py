@@ -11,24 +11,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import shlex
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
-from bench import machine, results, scale_log_archive
+from bench import results, scale_log_archive
 from bench import scale_log_world as measures
-from bench.figures import HEADINGS, Figure, at_most, ratio, typical
+from bench.figures import Figure, at_most, ratio, typical
 from bench.scale_log_world import Measure, World, world
 from bench.site import Site, site
-from bench.table import plain
 
 SMALL, MIDDLE, LARGE = 1_000, 10_000, 1_000_000
 QUICK = 50
@@ -55,18 +52,12 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(argv)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     data = Path(tempfile.mkdtemp(prefix="pandar-bench-", dir=given.data))
-    setting = results.Setting(
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        machine=machine.machine(data),
-        versions=machine.versions(),
-        command=shlex.join(["python", "-m", "bench.scale_log", *argv]),
-    )
+    setting = results.setting("bench.scale_log", argv, data)
     try:
         figures = asyncio.run(_measure(data, LARGE // QUICK if given.quick else given.tasks))
     finally:
         shutil.rmtree(data, ignore_errors=True)
-    print(setting.machine, setting.versions, sep="\n")
-    print(plain(HEADINGS, [figure.cells() for figure in figures]))
+    results.show(setting, figures)
     if given.write or (given.tasks == LARGE and not given.quick):
         results.write(setting, figures, marks=results.SCALE)
     return 0
