@@ -15,9 +15,8 @@ first time. Model::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from itertools import islice, takewhile
 
 import structlog
 
@@ -40,6 +39,38 @@ WIDER = 8
 CANDIDATES_MAX = 10_000
 JUST_SEC = 0.5
 """So long a task given here is not tried again: a read model may show it as queued still."""
+UNSEEN_SEC = 2.0
+"""So long what arrived is remembered until it is tried: a read model may not show it yet."""
+
+
+class _Recent:
+    """Tasks of the last ``seconds``, oldest first; of more than `CANDIDATES_MAX`, the youngest."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._since: dict[int, float] = {}
+
+    def add(self, task_id: int) -> None:
+        """Remember it from now on."""
+        self._since.pop(task_id, None)
+        self._since[task_id] = self._clock.boottime()
+        self._forget()
+
+    def all(self) -> list[int]:
+        """Return who is remembered still."""
+        self._forget()
+        return list(self._since)
+
+    def _forget(self) -> None:
+        oldest, since = self._clock.boottime() - self._seconds, self._since
+        while since and (len(since) > CANDIDATES_MAX or since[next(iter(since))] < oldest):
+            del since[next(iter(since))]
+
+    def discard(self, task_ids: Iterable[int]) -> None:
+        """Forget these, if they are remembered."""
+        for task_id in task_ids:
+            self._since.pop(task_id, None)
 
 
 class Dispatcher:
@@ -55,9 +86,8 @@ class Dispatcher:
         self._ttl = lease_ttl_sec
         self._changed = asyncio.Event()  # set once, then replaced: wakes all who wait for it
         self._freed = 0  # how often something changed that only the read model can name
-        self._arrived: dict[int, None] = {}  # in order; kept only while somebody waits
-        self._given: dict[int, float] = {}  # when, in this order
-        self._waiting = 0
+        self._arrived = _Recent(clock, UNSEEN_SEC)
+        self._given = _Recent(clock, JUST_SEC)
         self._open = True
         self._one_at_a_time = asyncio.Lock()
 
@@ -74,8 +104,8 @@ class Dispatcher:
         """Let waiting claims look at one task, or at everything there is."""
         if task_id is None:
             self._freed += 1
-        elif self._waiting and len(self._arrived) < CANDIDATES_MAX:
-            self._arrived[task_id] = None
+        else:
+            self._arrived.add(task_id)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -108,15 +138,11 @@ class Dispatcher:
 
     async def _arrival(self, changed: asyncio.Event, seconds: float) -> bool:
         """Wait for work, and a moment for more; false when there was none for so long."""
-        self._waiting += 1
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await changed.wait()
-                    await asyncio.sleep(GATHER_SEC)
-            return changed.is_set()
-        finally:
-            self._waiting -= 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await changed.wait()
+                await asyncio.sleep(GATHER_SEC)
+        return changed.is_set()
 
     async def _look(
         self, request: Request, slots: int, *, everything: bool
@@ -130,7 +156,8 @@ class Dispatcher:
             try:
                 await self._fill(filled, everything=everything)
             finally:
-                self._note(filled.given)
+                for item in filled.given:
+                    self._given.add(item.task_id)
             if filled.answered:
                 return await self._giver.before(request, slots)
             return filled.given or None
@@ -138,30 +165,25 @@ class Dispatcher:
     async def _fill(self, slots: Slots, *, everything: bool) -> None:
         if everything:
             await self._fill_from_queue(slots)
-            return
-        while slots.free and not slots.answered and self._arrived:
-            chosen = list(islice(self._arrived, len(slots.free)))
-            for task_id in chosen:
-                del self._arrived[task_id]
-            await self._giver.fill(slots, chosen)
+        else:
+            await self._fill_from_arrivals(slots)
 
-    def _note(self, given: Sequence[tell.Assignment]) -> None:
-        now = self._clock.boottime()
-        for each in given:
-            self._given.pop(each.task_id, None)
-            self._given[each.task_id] = now
-        for task_id in list(takewhile(lambda one: self._given[one] < now - JUST_SEC, self._given)):
-            del self._given[task_id]
+    async def _fill_from_arrivals(self, slots: Slots) -> None:
+        while slots.free and not slots.answered and (arrived := self._arrived.all()):
+            await self._try(slots, arrived[: len(slots.free)])
+
+    async def _try(self, slots: Slots, chosen: list[int]) -> None:
+        self._arrived.discard(chosen)
+        await self._giver.fill(slots, chosen)
 
     async def _fill_from_queue(self, slots: Slots) -> None:
         """Give the best candidates, more if none of those can begin, then what just arrived."""
-        arrived, self._arrived = self._arrived, {}
-        self._note(())
-        tried = set(self._given)
+        tried = set(self._given.all())
         limit, found = len(slots.free) + SPARE, list[int]()
         while not slots.given and limit <= CANDIDATES_MAX:
             found = await self._queue.candidates(limit=limit)
-            await self._giver.fill(slots, [each for each in found if each not in tried])
+            await self._try(slots, [each for each in found if each not in tried])
             tried.update(found)
             limit = limit * WIDER if len(found) == limit else CANDIDATES_MAX + 1
-        await self._giver.fill(slots, [each for each in arrived if each not in tried])
+        self._arrived.discard(tried)
+        await self._fill_from_arrivals(slots)

@@ -285,6 +285,38 @@ async def test_tasks_that_arrive_together_are_given_together(
     assert _ids(await one.claim(2)) == tasks[2:]
 
 
+async def test_what_arrived_while_nobody_waited_is_given_before_a_read_model_shows_it(
+    one: Desk,
+) -> None:
+    """The next claim tries it, or it would wait for the poll after that."""
+    project = await one.project()
+    await one.settle()
+    tasks = [await one.task(project) for _ in range(3)]
+    for task in tasks:
+        one.dispatcher.work_arrived(task)
+    assert _ids(await one.claim(2)) == tasks[:2]
+    await one.settle()
+    assert _ids(await one.claim(2)) == tasks[2:]
+
+
+async def test_what_arrived_is_forgotten_once_a_read_model_must_show_it(
+    one: Desk, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its time, and beyond a number, it is the read model that names it."""
+    project = await one.project()
+    await one.settle()
+    tasks = [await one.task(project) for _ in range(3)]
+    with monkeypatch.context() as few:
+        few.setattr(dispatcher, "CANDIDATES_MAX", 2)
+        for task in tasks:
+            one.dispatcher.work_arrived(task)
+    assert _ids(await one.claim(1)) == tasks[1:2]
+    clock.advance(dispatcher.UNSEEN_SEC + 1)
+    assert await one.claim(2) == []
+    await one.settle()
+    assert sorted(_ids(await one.claim(3))) == [tasks[0], tasks[2]]
+
+
 async def test_only_the_end_of_a_task_with_a_key_may_free_others(one: Desk, nats_url: str) -> None:
     """After it claims look at everything; after the end of any other task they need not."""
     project = await one.project()
