@@ -38,7 +38,7 @@ class Process(Protocol):
     """A process tree under a guardian that outlives us only long enough to kill it."""
 
     def output(self) -> AsyncIterator[bytes]:
-        """Iterate over what the terminal shows, until the last process closed it."""
+        """Iterate over what the terminal shows, until nothing of the tree is left to show more."""
         ...
 
     async def allow_until(self, boottime: float) -> None:

@@ -25,16 +25,16 @@ Failure. A poison event parks its stream in the model that cannot take it, see `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
 from msgspec import Struct
 
-from events.envelope import Recorded
 from pandar_daemon.ports import Checkpoint, CheckpointLost, EventStore, Views
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.services.pace import Pace
+from pandar_daemon.services.rebuilding import Rebuilding
 from pandar_daemon.services.stepping import Stepping, side_by_side, told
 from projections.base import ReadModel
 from projections.models import MODELS
@@ -86,6 +86,7 @@ class Projector:
         self._views = views
         self._models = models
         self._stepping = Stepping(views, models)
+        self._rebuilding = Rebuilding(store, self._stepping)
         self._seen = seen
         self._poll_sec = poll_sec
         self._pace = pace or Pace(PACE_SEC)
@@ -222,31 +223,7 @@ class Projector:
     async def _catch_up(
         self, at: Sequence[Checkpoint], built: Callable[[str, int], None]
     ) -> Sequence[Checkpoint]:
-        start = min(one.position for one in at)
-        async with aclosing(self._history(start)) as batches:
-            async for batch in batches:
-                at = await self._stepping.apart(at, told(batch))
-                for one in at:
-                    built(one.model, one.position)
-        return at
-
-    async def _history(self, after: int) -> AsyncGenerator[list[Recorded], None]:
-        """Iterate over the log to its present end, in batches; the next is read meanwhile."""
-        reading = self._reading(after)
-        try:
-            while batch := await reading:
-                full = len(batch) == BATCH_MAX
-                if full:
-                    reading = self._reading(batch[-1].position)
-                yield batch
-                if not full:
-                    return
-        finally:
-            reading.cancel()
-            await asyncio.wait({reading})
-
-    def _reading(self, after: int) -> asyncio.Task[list[Recorded]]:
-        return asyncio.create_task(self._store.read_all(after=after, limit=BATCH_MAX))
+        return await self._rebuilding.catch_up(at, BATCH_MAX, built)
 
     async def _swap(self, at: Collection[Checkpoint]) -> list[Checkpoint]:
         """Serve generations, indexing them side by side; return those behind the live ones."""

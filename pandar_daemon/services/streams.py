@@ -96,9 +96,14 @@ class Streams:
 
     def begin(self, kind: Kind[S], id_: int) -> Loaded[S]:
         """Return the state of a stream whose id was never used, without a look at the log."""
-        stream = f"{kind.category}-{id_}"
-        loaded = _folded(kind, stream, kind.initial(id_), (), self._clock.boottime())
-        return msgspec.structs.replace(loaded, cached=True)
+        return Loaded(
+            f"{kind.category}-{id_}",
+            kind.initial(id_),
+            version=0,
+            position=0,
+            read_at=self._clock.boottime(),
+            cached=True,
+        )
 
     def advance(self, kind: Kind[S], loaded: Loaded[S], appended: Append, position: int) -> S:
         """Remember what an append made of a stream, and return its new state."""

@@ -78,7 +78,7 @@ async def test_a_command_gets_no_descriptor_of_anybody(host: Host, cwd: Path) ->
     outputs = await asyncio.gather(*(result_of(host, spec_again(spec)) for _ in range(8)))
     assert {output for output, _ in outputs} == {b"0 1 2\n"}
     mine = set(os.listdir(f"/proc/{other.pid}/fd"))
-    assert len(mine) == 3 + 5, "standard ones, link, terminal, a pipe of signals, an alarm"
+    assert len(mine) == 3 + 7, "standard ones, link, terminal, two pipes, a socket, an alarm"
 
 
 def spec_again(spec: Spec) -> Spec:

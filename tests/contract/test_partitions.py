@@ -17,7 +17,7 @@ from pandar_daemon.adapters.postgres import event_store
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
 from pandar_daemon.adapters.postgres.migrate import migrate
 from pandar_daemon.adapters.postgres.pool import pool
-from pandar_daemon.ports import Append, Appended, Conflict, LogDamaged
+from pandar_daemon.ports import Append, Appended, Conflict, Key, LogDamaged
 from tests.support.appending import append_load, item, said, texts
 from tests.support.log import Log, open_log, running
 from tests.support.narrow import narrow, partitions
@@ -182,10 +182,11 @@ async def old_url(empty_database_url: str, tmp_path: Path) -> str:
     for name in OLD:
         shutil.copy(Path(migrations.__file__).with_name(name), tmp_path)
     await migrate(empty_database_url, tmp_path)
-    async with open_log(empty_database_url) as log:  # what it sends is what 0.1 sends
-        await log.store.append(item("task-1", 0, *said("a", "b")))
-        await log.store.append(item("task-2", 0, *said("c")))
-        await log.store.append(item("task-1", 2, *said("d")))
+    free = (Key("concurrency", "nobody's"),)  # with a key it is sent as 0.1 sends every append
+    async with open_log(empty_database_url) as log:
+        await log.store.append(item("task-1", 0, *said("a", "b"), release=free))
+        await log.store.append(item("task-2", 0, *said("c"), release=free))
+        await log.store.append(item("task-1", 2, *said("d"), release=free))
     return empty_database_url
 
 

@@ -19,6 +19,7 @@ from tests.support import trees
 from tests.support.trees import (
     LEFT,
     LEFTOVERS,
+    all_stopped,
     is_frozen,
     output_of,
     result_of,
@@ -201,6 +202,22 @@ def _waits_in(pid: int) -> str:
         return ""
 
 
+async def test_a_stranger_who_holds_the_terminal_keeps_nobody_waiting(
+    host: Host, cwd: Path
+) -> None:
+    """Output ends with the tree, to the last byte, though another process could write more."""
+    for _ in range(30):
+        process = await host.start(spec_of("read go; seq 20000; exit 3", cwd))
+        stranger = os.open(process._ends.shown, os.O_RDWR | os.O_NOCTTY)
+        try:
+            os.write(process._ends._open["terminal"], b"go\n")
+            output = await output_of(process)
+        finally:
+            os.close(stranger)
+        assert output.split()[-1] == b"20000"
+        assert (await process.wait()).exit_code == 3
+
+
 async def test_output_goes_on_after_the_command_let_go_of_it(host: Host, cwd: Path) -> None:
     """A command that closes its output and opens the terminal again is heard."""
     talk = "echo one; exec 0<&- 1>&- 2>&-; echo two > /dev/tty"
@@ -318,12 +335,6 @@ async def test_who_looks_dead_is_killed_too(host: Host, cwd: Path) -> None:
 
 
 # --- the deadline ----------------------------------------------------------------------------
-
-
-def all_stopped(cwd: Path) -> bool:
-    """Return whether a tree is there and no process of it runs."""
-    there = running_in(cwd)
-    return bool(there) and all(map(is_frozen, there))
 
 
 async def test_past_its_deadline_a_tree_is_frozen_and_can_be_thawed(host: Host, cwd: Path) -> None:

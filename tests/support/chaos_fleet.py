@@ -225,7 +225,8 @@ def descendants(pid: int) -> list[int]:
 
 
 def _guards(pid: int) -> bool:
-    return _GUARDIAN in _command(pid)
+    """Whether it answers for an execution now, or is the nursery."""
+    return _GUARDIAN in _command(pid) and status_of(pid).get("Name") != "pandar-idle"
 
 
 def is_nursery(pid: int) -> bool:

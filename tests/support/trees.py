@@ -76,8 +76,14 @@ def is_frozen(pid: int) -> bool:
 
 
 def running_in(cwd: Path) -> list[int]:
-    """Return the processes that work in a folder, as guardians never do: no tag is needed."""
+    """Return the processes that work in a folder, which guardians do only to start one."""
     return [pid for pid in _pids() if _works_in(pid, cwd) and state_of(pid)]
+
+
+def all_stopped(cwd: Path) -> bool:
+    """Return whether a tree is there and no process of it runs."""
+    there = running_in(cwd)
+    return bool(there) and all(map(is_frozen, there))
 
 
 def _works_in(pid: int, cwd: Path) -> bool:

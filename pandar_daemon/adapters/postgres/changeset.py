@@ -2,17 +2,19 @@
 
 Order does not matter between rows of a table, and within a row the last word wins (see
 `projections.base`): so a batch becomes, per table, deletes, then inserts, then upserts, then sums,
-each a single statement over arrays, or a COPY when there are many rows to insert.
+each a single statement over arrays, or a COPY when there are many rows to insert. Of many rows to
+upsert those that are not there yet are copied too: while a generation is built that is most of them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
+from itertools import compress
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from projections.base import Append, Change, Increment, Key, Row, Table, Upsert
 
@@ -39,6 +41,28 @@ class Copy(Struct, frozen=True):
     def rows(self) -> Iterable[tuple[object, ...]]:
         """Return the rows."""
         return zip(*self.arrays, strict=True)
+
+
+class Merge(Struct, frozen=True):
+    """Many rows for a table: those that are there get new values, the others are new."""
+
+    present: Statement
+    """Selects which of the rows, counted from 1, are there."""
+    update: str
+    """Takes such rows; the SQL of a `Statement`."""
+    copy: Copy
+    """All the rows."""
+
+    def split(self, present: Collection[int]) -> list[Statement | Copy]:
+        """Return what takes the rows, told the numbers of those that are there."""
+        if not present:
+            return [self.copy]
+        there = [n in present for n in range(1, len(self.copy.arrays[0]) + 1)]
+        old = [list(compress(array, there)) for array in self.copy.arrays]
+        absent = [not one for one in there]
+        new = [list(compress(array, absent)) for array in self.copy.arrays]
+        copy = structs.replace(self.copy, arrays=new)
+        return [Statement(self.update, old), *([copy] if new[0] else [])]
 
 
 class _Pending(Struct):
@@ -73,7 +97,7 @@ class _Pending(Struct):
 
 def statements(
     schema: str, tables: Iterable[Table], changes: Iterable[Change]
-) -> list[Statement | Copy]:
+) -> list[Statement | Copy | Merge]:
     """Return what brings the tables in ``schema`` from before these changes to after them."""
     pending: dict[str, _Pending] = defaultdict(_Pending)
     for change in changes:
@@ -86,7 +110,7 @@ def statements(
     ]
 
 
-def _of_table(schema: str, table: Table, pending: _Pending) -> Iterator[Statement | Copy]:
+def _of_table(schema: str, table: Table, pending: _Pending) -> Iterator[Statement | Copy | Merge]:
     target = f"{schema}.{table.name}"
     for size in sorted({len(key) for key in pending.deletes}):
         keys = [key for key in pending.deletes if len(key) == size]
@@ -99,9 +123,19 @@ def _of_table(schema: str, table: Table, pending: _Pending) -> Iterator[Statemen
         else:
             yield Copy(schema, table.name, table.key + columns, arrays)
     for columns, rows in _grouped(pending.upserts.items()).items():
-        yield Statement(_upsert(target, table, columns), _arrays(table, columns, rows))
+        upsert = Statement(_upsert(target, table, columns), _arrays(table, columns, rows))
+        yield upsert if len(rows) < COPY_MIN else _merge(schema, table, columns, upsert)
     for columns, rows in _grouped(pending.sums.items()).items():
         yield Statement(_sum(target, table, columns), _arrays(table, columns, rows))
+
+
+def _merge(schema: str, table: Table, columns: Columns, upsert: Statement) -> Merge:
+    keys = upsert.arrays[: len(table.key)]
+    return Merge(
+        present=Statement(_present(f"{schema}.{table.name}", table), keys),
+        update=upsert.sql,
+        copy=Copy(schema, table.name, table.key + columns, upsert.arrays),
+    )
 
 
 Columns = tuple[str, ...]
@@ -154,6 +188,14 @@ def _delete(target: str, table: Table, size: int) -> str:
     match = " AND ".join(f"t.{name} = gone.{name}" for name in key)
     rows = _unnest(table, key)
     return f"DELETE FROM {target} t USING unnest({rows}) AS gone ({', '.join(key)}) WHERE {match}"  # noqa: S608 - our own names
+
+
+@lru_cache(maxsize=1024)
+def _present(target: str, table: Table) -> str:
+    """Each row is looked up by itself, through the key: a plan made when there were few stays good."""
+    match = " AND ".join(f"t.{name} = k.{name}" for name in table.key)
+    rows = f"unnest({_unnest(table, table.key)}) WITH ORDINALITY AS k ({', '.join(table.key)}, n)"
+    return f"SELECT n FROM {rows} WHERE (SELECT true FROM {target} t WHERE {match})"  # noqa: S608 - our own names
 
 
 @lru_cache(maxsize=1024)

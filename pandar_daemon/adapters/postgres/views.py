@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from pandar_daemon.adapters.postgres import generations
-from pandar_daemon.adapters.postgres.changeset import Copy, Statement, statements
+from pandar_daemon.adapters.postgres.changeset import Copy, Merge, Statement, statements
 from pandar_daemon.adapters.postgres.outages import writing
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.queries import query
@@ -134,12 +134,22 @@ class PgViews:
                 yield connection
 
 
-def _statements(move: Move) -> list[Statement | Copy]:
+def _statements(move: Move) -> list[Statement | Copy | Merge]:
     schema = generations.schema_of(move.at.model, move.at.generation)
     return statements(schema, move.model.tables, move.step.changes)
 
 
-async def _change(connection: PoolConnectionProxy, change: Statement | Copy) -> None:
+async def _merge(connection: PoolConnectionProxy, merge: Merge) -> None:
+    """Take rows of which nobody else can make one meanwhile: their checkpoint is locked."""
+    present = await connection.fetch(merge.present.sql, *merge.present.arrays)
+    for change in merge.split({row["n"] for row in present}):
+        await _change(connection, change)
+
+
+async def _change(connection: PoolConnectionProxy, change: Statement | Copy | Merge) -> None:
+    if isinstance(change, Merge):
+        await _merge(connection, change)
+        return
     if isinstance(change, Statement):
         await connection.execute(change.sql, *change.arrays)
         return

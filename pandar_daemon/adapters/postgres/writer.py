@@ -4,7 +4,7 @@ One writer a process. It takes whatever queued while the last commit was flushin
 `BATCH_MAX`) and appends it as a single autocommit statement, so a frozen client can never hold the
 head of the log; `company` says when. Model::
 
-    append() ──▶ queue ──pace, take──▶ batch ──append_batch()──▶ verdicts ──▶ futures
+    append() ──▶ queue ──pace, take──▶ batch ──statement──▶ verdicts ──▶ futures
                    ▲              │ two items that touch the same stream, command id,
                    └──put back────┘ key or lease never share a batch
 
@@ -26,7 +26,7 @@ import asyncpg
 import structlog
 from msgspec import Struct
 
-from events import codec
+from pandar_daemon.adapters.postgres.append_statement import Statement, statement, verdict_of
 from pandar_daemon.adapters.postgres.company import Company
 from pandar_daemon.adapters.postgres.outages import BUSY
 from pandar_daemon.adapters.postgres.pool import ANSWER_SEC, Database, connect
@@ -35,10 +35,6 @@ from pandar_daemon.ports import (
     Appended,
     AppendFailed,
     Clock,
-    Conflict,
-    Fenced,
-    Key,
-    KeyTaken,
     Receipt,
     Replayed,
     Verdict,
@@ -52,7 +48,6 @@ QUEUE_MAX = 10_000
 RETRY_SEC = 10.0
 """How long a lost connection is retried before the askers are told the outcome is unknown."""
 
-_SQL = f"SELECT * FROM append_batch({', '.join(f'${n}' for n in range(1, 30))})"  # noqa: S608 - placeholders only
 _RECEIPTS = """
 SELECT command_id, request_sha256, stream, position, version, answer
 FROM commands WHERE command_id = ANY ($1)
@@ -161,12 +156,12 @@ class Writer:
     async def _send_again(self, batch: list[_Waiting]) -> list[Verdict]:
         items = [waiting.item for waiting in batch]
         ids = [self._clock.new_id() for item in items for _ in item.events]
-        arguments = _arguments(items, ids)
+        append = statement(items, ids)
         deadline = self._clock.boottime() + RETRY_SEC
         pause = 0.05
         while True:
             try:
-                return await self._send(items, arguments, frozenset(ids))
+                return await self._send(items, append, frozenset(ids))
             except BUSY:
                 self._drop_connection()
                 if self._clock.boottime() + pause > deadline:
@@ -175,14 +170,14 @@ class Writer:
                 pause = min(pause * 2, 1.0)
 
     async def _send(
-        self, items: list[Append], arguments: Sequence[object], ids: frozenset[UUID]
+        self, items: list[Append], append: Statement, ids: frozenset[UUID]
     ) -> list[Verdict]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
         began = self._clock.boottime()
-        rows = await self._connection.fetch(_SQL, *arguments, timeout=ANSWER_SEC)
+        rows = await self._connection.fetch(append.sql, *append.arguments, timeout=ANSWER_SEC)
         self._written(len(items), self._clock.boottime() - began)
-        verdicts = [_verdict(row) for row in rows]
+        verdicts = [verdict_of(row) for row in rows]
         for n, verdict in enumerate(verdicts):
             if isinstance(verdict, Replayed):
                 verdicts[n] = await self._judge_replay(items[n], ids)
@@ -228,62 +223,3 @@ def _touches(item: Append) -> set[object]:
     if item.lease is not None:
         touched.add(("lease", item.lease.task_id))
     return touched
-
-
-def _verdict(row: asyncpg.Record) -> Verdict:
-    match row["verdict"]:
-        case "appended":
-            return Appended(position=row["at_position"], version=row["at_version"])
-        case "conflict":
-            return Conflict(row["at_version"])
-        case "taken":
-            return KeyTaken(Key(row["key_scope"], row["key_text"]))
-        case "fenced":
-            return Fenced()
-        case _:
-            return Replayed(_UNREAD)
-
-
-_UNREAD = Receipt(command_id="", request_sha256=b"", stream="", position=0, version=0, answer=b"")
-
-
-def _arguments(items: list[Append], ids: list[UUID]) -> list[object]:
-    leases = [item.lease for item in items]
-    events = [
-        (n, seq, event)
-        for n, item in enumerate(items, 1)
-        for seq, event in enumerate(item.events, 1)
-    ]
-    reserved = [(n, key) for n, item in enumerate(items, 1) for key in item.reserve]
-    freed = [(n, key) for n, item in enumerate(items, 1) for key in item.release]
-    return [
-        [item.stream for item in items],
-        [item.expected_version for item in items],
-        [len(item.events) for item in items],
-        [item.command_id for item in items],
-        [item.request_sha256 for item in items],
-        [item.answer for item in items],
-        [item.actor for item in items],
-        [item.project_id for item in items],
-        [item.correlation_id for item in items],
-        [item.causation_id for item in items],
-        [item.traceparent for item in items],
-        [lease and lease.op.value for lease in leases],
-        [lease and lease.task_id for lease in leases],
-        [lease and lease.execution_id for lease in leases],
-        [lease and lease.epoch for lease in leases],
-        [lease and lease.runner_id for lease in leases],
-        [lease and lease.ttl_sec for lease in leases],
-        [n for n, _, _ in events],
-        [seq for _, seq, _ in events],
-        ids,
-        [codec.name_of(event) for _, _, event in events],
-        [event.SCHEMA_VERSION for _, _, event in events],
-        [codec.encode(event).decode() for _, _, event in events],
-        [n for n, _ in reserved],
-        [key.scope for _, key in reserved],
-        [key.key for _, key in reserved],
-        [n for n, _ in freed],
-        [key.scope for _, key in freed],
-        [key.key for _, key in freed],
-    ]

@@ -16,7 +16,6 @@ import struct
 import termios
 
 from pandar_daemon.adapters.process import guardian
-from pandar_daemon.adapters.process.forkserver import BORN
 
 READ_BYTES = 65_536
 
@@ -47,6 +46,8 @@ class Ends:
         self.shown = shown
         """The terminal's name, as its processes know it."""
         self.pid = 0
+        self._shown = asyncio.Event()  # something was, or nothing more can be
+        self._is_over = False
 
     async def born(self) -> None:
         """Return once the guardian lives, and take hold of it.
@@ -58,7 +59,7 @@ class Ends:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - the library's own signature
             self._open["guardian"] = descriptor
-        self.pid = int(_argument(data, BORN))
+        self.pid = int(_argument(data, guardian.BORN))
 
     async def send(self, data: bytes) -> None:
         """Send all of it; in vain when the guardian is gone."""
@@ -86,14 +87,25 @@ class Ends:
         return b""
 
     async def read_terminal(self) -> bytes:
-        """Return what is shown, at most `READ_BYTES`; empty when no process can show more."""
+        """Return what is shown, at most `READ_BYTES`; empty when no process of it can show more."""
         if "terminal" not in self._open:
             return b""
         terminal = self._open["terminal"]
         while (data := _read_now(terminal)) is None:
-            await readable(terminal)
+            if self._is_over:
+                return b""
+            self._shown.clear()
+            await readable(terminal, happened=self._shown)
         await asyncio.sleep(0)  # a program that never stops writing must not starve the others
         return data
+
+    def finish_output(self) -> None:
+        """Nothing of the tree is left: what was shown is the last, whoever holds the terminal.
+
+        A terminal says that nothing is left to read only after all that was written has arrived.
+        """
+        self._is_over = True
+        self._shown.set()
 
     def order(self, line: str) -> None:
         """Tell the guardian; in vain when it is gone, or does not listen."""
@@ -173,10 +185,10 @@ def _read_now(descriptor: int) -> bytes | None:
     return b"".join(parts)
 
 
-async def readable(*descriptors: int) -> set[int]:
-    """Wait until one of these is readable; return which are."""
+async def readable(*descriptors: int, happened: asyncio.Event | None = None) -> set[int]:
+    """Wait until one of these is readable, or this happens; return which are."""
     loop = asyncio.get_running_loop()
-    happened = asyncio.Event()
+    happened = happened or asyncio.Event()
     found = set[int]()
 
     def note(descriptor: int) -> None:

@@ -1,15 +1,17 @@
 """The nursery's program: it forks a guardian for whoever hands it a link and a terminal.
 
-To start Python afresh for every execution costs 20 ms of processor time, to fork it costs one. The
+To start Python afresh for every execution costs 20 ms of processor time, to fork it two, and to let
+a guardian whose execution is over take the next one nothing. The
 runner does not fork itself, so that nothing it holds can leak into a guardian: this program is
 started clean, has one thread, and knows nothing but the socket it was given.
 
 ====================  =========================================================================
 what happens          what the nursery does
 ====================  =========================================================================
-two descriptors come  forks; the child is the guardian of that link and that terminal. Says
-                      ``born PID`` on the link, with a descriptor of that process
+two descriptors come  hands them to a guardian that waits (see `cradle`), or forks one. That says
+                      ``born PID`` on the link, with a descriptor of its process
 fork is refused       says ``failed ERRNO`` on the link
+a rest without work   lets the guardians that wait end
 a guardian ends       reaps it; what it leaves because it was killed gets SIGKILL
 socket closed         ends
 the runner dies       ends, by the kernel, even if it is stopped
@@ -34,11 +36,10 @@ import socket
 import sys
 
 from pandar_daemon.adapters.process import kernel
-from pandar_daemon.adapters.process.guardian import FAILED, guard, wake_on_signals
-from pandar_daemon.adapters.process.tree import Newcomers, children_of, send
+from pandar_daemon.adapters.process.cradle import Cradles, receive_birth
+from pandar_daemon.adapters.process.guardian import FAILED, guard, report, wake_on_signals
+from pandar_daemon.adapters.process.tree import children_of, send
 
-BORN = "born"
-_A_BIRTH = 2  # descriptors
 _CAUGHT = {
     signal.SIGCHLD,  # wakes nursery and guardian up
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),  # the socket and the link alone decide
@@ -48,8 +49,8 @@ _CAUGHT = {
 
 
 def main() -> None:
-    """Run as ``forkserver.py SOCKET PARENT DESCRIPTOR_LIMIT`` until the socket is closed."""
-    number, parent, limit = (int(text) for text in sys.argv[1:])
+    """Run as ``forkserver.py SOCKET PARENT DESCRIPTOR_LIMIT REST_SEC`` until the socket closes."""
+    number, parent, limit = (int(text) for text in sys.argv[1:4])
     kernel.die_with(parent)
     kernel.be_called(b"pandar-nursery")
     kernel.adopt_orphans()
@@ -59,7 +60,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     _take_signals()
     gc.freeze()  # what is collected later leaves these pages shared
-    _serve(requests, *wake_on_signals())
+    _serve(requests, float(sys.argv[4]), *wake_on_signals())
 
 
 def _take_signals() -> None:
@@ -74,65 +75,65 @@ def _ignore(*_: object) -> None:
     pass
 
 
-def _serve(requests: socket.socket, wake: int, ring: int) -> None:
-    number = requests.fileno()
+def _serve(requests: socket.socket, rest_sec: float, wake: int, ring: int) -> None:
+    number, cradles = requests.fileno(), Cradles()
     guardians = set[int]()
     while True:
-        ready, _, _ = select.select([number, wake], [], [])
+        patience = None if cradles.are_empty else rest_sec
+        ready, _, _ = select.select([number, wake, cradles.heard], [], [], patience)
         if wake in ready:
             os.read(wake, 4096)
-        _reap(guardians)
+        if cradles.heard in ready:
+            cradles.listen()
+        _reap(guardians, cradles)
         if number in ready:
-            data, descriptors, *_ = socket.recv_fds(requests, 1, _A_BIRTH)
-            if not data:
+            birth = receive_birth(requests)
+            if birth is None:
                 return
-            for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)  # noqa: FBT003 - the library's own signature
-            if len(descriptors) == _A_BIRTH:
-                guardians.add(_bear(descriptors[0], descriptors[1], (number, wake, ring)))
-            for descriptor in descriptors:
+            guardians.add(_bear(birth, cradles, (number, wake, ring)))
+            for descriptor in birth:
                 os.close(descriptor)
+        elif not ready:
+            cradles.dismiss()
 
 
-def _reap(guardians: set[int]) -> None:
+def _reap(guardians: set[int], cradles: Cradles) -> None:
     """Bury who ended. A child that is no guardian lost its own: it may run no further."""
     with contextlib.suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             guardians.discard(pid)
+            cradles.discard(pid)
         for orphan in set(children_of(os.getpid())) - guardians:
             send(orphan, signal.SIGKILL)
 
 
-def _bear(link: int, terminal: int, own: tuple[int, ...]) -> int:
-    """Fork a guardian that has none of our own descriptors, and introduce it; 0 if that fails."""
-    newcomers, nursery = Newcomers(), os.getpid()
+def _bear(birth: tuple[int, int], cradles: Cradles, own: tuple[int, ...]) -> int:
+    """Find or fork a guardian, which introduces itself; return who it is, 0 if there is none."""
     try:
-        pid = os.fork()
+        return cradles.hand([*birth]) or _fork(birth, cradles, own)
     except OSError as error:
-        _introduce(link, f"{FAILED} {error.errno}")
+        report(birth[0], f"{FAILED} {error.errno}")
         return 0
+
+
+def _fork(birth: tuple[int, int], cradles: Cradles, own: tuple[int, ...]) -> int:
+    """Return a new guardian, that has none of our own descriptors; raises ``OSError``."""
+    nursery = os.getpid()
+    placed = cradles.place()
+    pid = os.fork()
     if pid:
-        _introduce(link, f"{BORN} {pid}", pid)
+        if placed:
+            cradles.keep(pid, *placed)
         return pid
     try:  # in the child this never returns
+        cradle = cradles.leave(placed)
         for descriptor in own:
             os.close(descriptor)
-        guard(link, terminal, nursery, newcomers)
+        guard(*birth, nursery, cradle)
     except BaseException as error:  # noqa: BLE001 - whatever it is, there is but one nursery
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
         os._exit(0)
-
-
-def _introduce(link: int, line: str, *pids: int) -> None:
-    """Say who was born, with what signals it and never another; in vain if nobody listens."""
-    handles: list[int] = []
-    with contextlib.suppress(AttributeError, OSError):  # a kernel without such handles
-        handles += map(os.pidfd_open, pids)
-    with socket.socket(fileno=os.dup(link)) as asker, contextlib.suppress(OSError):
-        socket.send_fds(asker, [f"{line}\n".encode()], handles)
-    for handle in handles:
-        os.close(handle)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 It stands between a runner and one execution, so that the tree's fate never hangs on the runner
 being alive, scheduled or honest about time::
 
-    runner ◀──link──▶ guardian ──fork──▶ command (own session, own terminal) ──▶ its tree
+    runner ◀──link──▶ guardian ─spawn──▶ command (own session, own terminal) ──▶ its tree
 
 ====================  =========================================================================
 what happens          what the guardian does
@@ -15,17 +15,17 @@ link closed           the runner is dead: SIGKILL the whole tree
 clock passes T        SIGSTOP, again and again, until no process of the tree runs
 T passed before       starts nothing before it is allowed to
 the command ends      SIGKILL to whatever it left behind
-the guardian dies     the command gets SIGKILL by the kernel; the runner sweeps by the tag
+the guardian dies     the nursery kills what it leaves; the runner sweeps by the tag
 ====================  =========================================================================
 
 The tree is every descendant (the guardian is a child subreaper: who daemonises becomes its child)
 and every process whose initial environment carries this execution's tag, whoever its parent is.
-What outlives a killed guardian is killed by the nursery that forked it. Beyond reach: a process
+When nothing is left of it, and nobody had to interfere, it takes the next. Beyond reach: a process
 that empties its environment *and* kills both, guardian and nursery.
 
-On the link it hears what to run, as a `Request`; says ``started``, or ``failed ERRNO cwd`` or
-``failed ERRNO command``; is given orders; and says ``ended {json}`` when nothing is left, or
-``unsearched {json}`` when the runner has yet to search for the tag (see `grip`).
+On the link it says ``born PID``; hears what to run, as a `Request`; says ``started``, or ``failed
+ERRNO cwd`` or ``failed ERRNO command``; is given orders; and says ``ended {json}`` when nothing is
+left, or ``unsearched {json}`` when the runner has yet to search for the tag (see `grip`).
 
 It is a fork of the nursery (see `forkserver`), with whose pages it begins: each page it writes to,
 be it to count a reference, costs as much as many lines of code. So it does little, and leaves to
@@ -36,12 +36,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
+import socket
 import time
 
 from pandar_daemon.adapters.process import command, kernel
+from pandar_daemon.adapters.process.cradle import Cradle
 from pandar_daemon.adapters.process.grip import Grip
 from pandar_daemon.adapters.process.kernel import BOOTTIME, LINUX
 from pandar_daemon.adapters.process.request import Request, receive
@@ -49,6 +50,7 @@ from pandar_daemon.adapters.process.tree import Newcomers
 
 EXECUTION_TAG = "PANDAR_EXECUTION_ID"
 KILL, UNTIL = "kill", "until"
+BORN = "born"
 STARTED, FAILED, ENDED, UNSEARCHED = "started", "failed", "ended", "unsearched"
 
 _WALL = 0x40000000 if LINUX else 0  # wait for children of every kind that Linux knows
@@ -60,23 +62,23 @@ _BUSY_SEC = 0.005  # between two sweeps of a tree that is not yet dead or frozen
 class Guardian:
     """One command and its tree; `run` returns when nothing of it is left."""
 
-    def __init__(self, link: int, terminal: int, request: Request, newcomers: Newcomers) -> None:
+    def __init__(self, link: int, terminal: int, request: Request, tools: Tools) -> None:
         self.link, self.terminal = link, terminal
         self.sources = [link]
         self.until, self.grace_sec = request.until, request.grace_sec
         tag = os.fsdecode(request.environment[EXECUTION_TAG.encode()])
-        self.grip = Grip(f"{EXECUTION_TAG}={tag}", newcomers)
-        self.alarm = kernel.Alarm()
+        self.grip = Grip(f"{EXECUTION_TAG}={tag}", Newcomers())
+        self.tools, self.alarm = tools, tools.alarm
         self.child = 0
         self.ended: int | None = None  # the command's wait status
         self.killed = False  # by us, while the command was still running
         self.kill_at: float | None = None  # when SIGTERM turns into SIGKILL
+        self.used_sec, self.max_rss = 0.0, 0
+        self.is_plain = True  # nobody killed it, stopped it, or found it late
         self.heard = b""
 
     def run(self, request: Request) -> None:
-        """Start the command, guard it, and report how it ended."""
-        kernel.adopt_orphans()
-        wake, _ = wake_on_signals()
+        """Start the command, guard it, let go of its terminal, and report how it ended."""
         late = _now() >= self.until
         if late:
             self._wait_to_start()
@@ -84,11 +86,13 @@ class Guardian:
             self.alarm.set(self.until)
             self.child, failure = command.start(request, self.terminal)
             if failure:
+                self.is_plain = False
                 report(self.link, f"{FAILED} {failure}")
                 return
             if not late:
                 report(self.link, STARTED)
-            self._guard(wake)
+            self._guard(self.tools.wake)
+        os.close(self.terminal)
         report(self.link, f"{ENDED if self.grip.is_searched else UNSEARCHED} {self._result()}")
 
     def _wait_to_start(self) -> None:
@@ -96,6 +100,7 @@ class Guardian:
 
         The runner is told that it started, as of a tree that is frozen: so it gives orders.
         """
+        self.is_plain = False
         report(self.link, STARTED)
         while self.kill_at is None and _now() >= self.until:
             select.select(self.sources, [], [])
@@ -132,6 +137,7 @@ class Guardian:
                 self._condemn(self.grace_sec)
 
     def _condemn(self, grace_sec: float) -> None:
+        self.is_plain = False
         self.killed = self.killed or self.ended is None
         self.kill_at = _now() + grace_sec
         if grace_sec and not self.grip.is_frozen and _now() < self.until:
@@ -140,9 +146,11 @@ class Guardian:
     def _reap(self) -> None:
         try:
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
+                pid, status, used = os.wait4(-1, os.WNOHANG | _WALL)
                 if pid == 0:
                     return
+                self.used_sec += used.ru_utime + used.ru_stime
+                self.max_rss = max(self.max_rss, used.ru_maxrss)
                 if pid == self.child:
                     self.ended = status
         except ChildProcessError:
@@ -157,6 +165,7 @@ class Guardian:
         if self.ended is not None:
             return self._kill()
         if now >= self.until:
+            self.is_plain = False
             return _BUSY_SEC if self.grip.freeze() else _LOOK_SEC
         self.grip.thaw()
         return min(_QUIET_SEC if self.alarm.sources else _LOOK_SEC, self.until - now)
@@ -169,28 +178,74 @@ class Guardian:
 
     def _result(self) -> str:
         code = os.waitstatus_to_exitcode(self.ended or 0)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        rss = used.ru_maxrss * (1024 if LINUX else 1)
+        rss = self.max_rss * (1024 if LINUX else 1)
         shown = "null" if self.killed else str(code if code >= 0 else 128 - code)
         return (
             f'{{"exit_code": {shown}, "signal": {-code if code < 0 else "null"}, '
-            f'"cpu_sec": {used.ru_utime + used.ru_stime:.3f}, "max_rss_bytes": {rss}}}'
+            f'"cpu_sec": {self.used_sec:.3f}, "max_rss_bytes": {rss}}}'
         )
 
 
-def guard(link: int, terminal: int, nursery: int, newcomers: Newcomers) -> None:
-    """Be the guardian of one execution, in a fresh fork; return when nothing of it is left.
+class Tools:
+    """What one guardian uses for all its executions."""
 
-    The nursery must catch signals rather than ignore them, because what is executed gets default
-    effects only then. ``newcomers`` must be older than the fork.
+    def __init__(self) -> None:
+        self.alarm = kernel.Alarm()
+        self.wake, _ = wake_on_signals()
+
+
+def guard(link: int, terminal: int, nursery: int, cradle: Cradle | None) -> None:
+    """Be the guardian of executions in a fresh fork, one at a time; return when that is over.
+
+    After an execution that ended by itself, whose runner has let go of it, and that changed
+    nothing of what a process inherits, it waits for the next in its cradle. The nursery must catch
+    signals rather than ignore them, because what is executed gets default effects only then.
     """
-    kernel.die_with(nursery)  # or it might die before it told the runner who we are
     os.setsid()
+    kernel.adopt_orphans()
+    tools, standing = Tools(), kernel.standing()
+    birth: tuple[int, int] | None = (link, terminal)
+    while birth is not None and _guard_one(*birth, nursery, tools):
+        if cradle is None or standing is None or kernel.standing() != standing:
+            return
+        kernel.die_with(nursery)
+        kernel.be_called(b"pandar-idle")
+        birth = cradle.wait()
+
+
+def _guard_one(link: int, terminal: int, nursery: int, tools: Tools) -> bool:
+    """Return whether it was as if it had never been."""
+    kernel.die_with(nursery)  # or it might die before it told the runner who we are
     kernel.be_called(b"pandar-guardian")
+    _introduce(link)
     request = Request.read(link)
     kernel.outlive_parent()
-    if request is not None:
-        Guardian(link, terminal, request, newcomers).run(request)
+    if request is None:
+        return False
+    guardian = Guardian(link, terminal, request, tools)
+    guardian.run(request)
+    return guardian.is_plain and _let_go(link)
+
+
+def _introduce(link: int) -> None:
+    """Say who we are, with what signals us and never another; in vain if nobody listens."""
+    handles: list[int] = []
+    with contextlib.suppress(AttributeError, OSError):  # a kernel without such handles
+        handles.append(os.pidfd_open(os.getpid()))
+    with socket.socket(fileno=os.dup(link)) as asker, contextlib.suppress(OSError):
+        socket.send_fds(asker, [f"{BORN} {os.getpid()}\n".encode()], handles)
+    for handle in handles:
+        os.close(handle)
+
+
+def _let_go(link: int) -> bool:
+    """Return once the runner has closed its end: from then on no order can be meant for us."""
+    with socket.socket(fileno=link) as ended:
+        with contextlib.suppress(OSError):  # it closed before us
+            ended.shutdown(socket.SHUT_WR)
+        while receive(link, 4096):
+            pass
+    return True
 
 
 def report(link: int, line: str) -> None:

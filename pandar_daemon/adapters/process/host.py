@@ -77,7 +77,7 @@ class TerminalProcess:
         self._ended = asyncio.create_task(self._end(said))
 
     async def output(self) -> AsyncGenerator[bytes, None]:
-        """Iterate over what the terminal shows, until the last process closed it."""
+        """Iterate over what the terminal shows, until nothing of the tree is left to show more."""
         try:
             while data := await self._ends.read_terminal():
                 yield data
@@ -118,6 +118,12 @@ class TerminalProcess:
         self._insisting = self._insisting or asyncio.create_task(self._insist(self._ended))
 
     async def _end(self, said: bytes) -> Exit:
+        try:
+            return await self._ending(said)
+        finally:
+            self._ends.finish_output()
+
+    async def _ending(self, said: bytes) -> Exit:
         while more := await self._ends.read_link():
             said += more
         self._ends.close("link", "guardian")

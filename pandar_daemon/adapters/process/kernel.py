@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 _TFD_TIMER_ABSTIME = 1
 _LATEST_SEC = 2.0**31  # of what a timer is set to
 _LIBC = ctypes.CDLL(None)
+_LIMITS = [number for name, number in vars(resource).items() if name.startswith("RLIMIT_")]
 
 
 def die_with(parent: int) -> None:
@@ -40,6 +42,26 @@ def adopt_orphans() -> None:
 def be_called(name: bytes) -> None:
     """Show this name in the process table; at most 15 bytes of it."""
     _prctl(_PR_SET_NAME, ctypes.c_char_p(name))
+
+
+def standing() -> tuple[object, ...] | None:
+    """Return what children get from us and others may change; ``None`` where nobody knows."""
+    if not LINUX:
+        return None
+    limits = [resource.getrlimit(number) for number in _LIMITS]
+    share = (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0))
+    return (limits, share, *map(_read_own, ("cgroup", "oom_score_adj")))
+
+
+def _read_own(name: str) -> bytes:
+    try:
+        file = os.open(f"/proc/self/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(file, 65_536)
+    finally:
+        os.close(file)
 
 
 def _prctl(option: int, argument: object) -> None:

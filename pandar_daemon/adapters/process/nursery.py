@@ -19,6 +19,8 @@ DESCRIPTORS = 65_536
 """How many the runner may have open, if the machine lets it: an execution takes three here
 and one for its spool."""
 
+REST_SEC = 10.0
+"""Without a birth for so long, guardians that wait for one end."""
 _FULL_SEC = 0.01  # between two looks at a queue that holds some hundred requests
 _ROOT = Path(forkserver.__file__).parents[3]
 _PROGRAM = (
@@ -38,7 +40,7 @@ class Nursery:
     def _start(
         self, requests: int, environment: Mapping[str, str], descriptor_limit: int
     ) -> subprocess.Popen[bytes]:
-        numbers = map(str, (requests, os.getpid(), descriptor_limit))
+        numbers = map(str, (requests, os.getpid(), descriptor_limit, REST_SEC))
         try:
             return subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), *numbers],
