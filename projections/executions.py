@@ -32,6 +32,8 @@ from projections.base import (
 LOST: Final = "lost"
 """The status of an execution whose runner vanished; the others are those of tasks."""
 
+RUNNING: Final = Status.RUNNING.value
+
 TABLE: Final = Table(
     name="executions",
     columns=(
@@ -70,7 +72,7 @@ def _started(event: TaskStarted, recorded: Recorded) -> list[Change]:
         "attempt": event.attempt,
         "runner_id": event.runner_id,
         "agent": event.agent,
-        "status": Status.RUNNING.value,
+        "status": RUNNING,
         "started_at": recorded.recorded_at,
     }
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]

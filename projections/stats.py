@@ -41,8 +41,12 @@ DURATIONS: Final = Table(
     key=("project_id",),
 )
 
-Move = tuple[Status | None, Status | None]
-"""From where to where; ``None`` is where no task is shown."""
+PENDING: Final = Status.PENDING.value
+RUNNING: Final = Status.RUNNING.value
+WAITING: Final = Status.WAITING_CONFIRMATION.value
+
+Move = tuple[str | None, str | None]
+"""From where to where, by the statuses' names; ``None`` is where no task is shown."""
 
 
 @singledispatch
@@ -52,17 +56,17 @@ def _move(_event: Event) -> Move:
 
 @_move.register
 def _created(_event: TaskCreated) -> Move:
-    return None, Status.PENDING
+    return None, PENDING
 
 
 @_move.register
 def _started(_event: TaskStarted) -> Move:
-    return Status.PENDING, Status.RUNNING
+    return PENDING, RUNNING
 
 
 @_move.register
 def _asked(_event: ConfirmationRequested) -> Move:
-    return Status.RUNNING, Status.WAITING_CONFIRMATION
+    return RUNNING, WAITING
 
 
 @_move.register(TaskConfirmed)
@@ -70,51 +74,61 @@ def _asked(_event: ConfirmationRequested) -> Move:
 @_move.register(ChangesRequested)
 @_move.register(ConfirmationExpired)
 def _decided(_event: Event) -> Move:
-    return Status.WAITING_CONFIRMATION, Status.RUNNING
+    return WAITING, RUNNING
 
 
 @_move.register
 def _cancel_requested(event: CancelRequested) -> Move:
-    return event.from_status, Status.RUNNING
+    return event.from_status.value, RUNNING
 
 
 @_move.register
 def _completed(event: TaskCompleted) -> Move:
-    return event.from_status, Status.COMPLETED
+    return event.from_status.value, Status.COMPLETED.value
 
 
 @_move.register
 def _failed(event: TaskFailed) -> Move:
-    return event.from_status, Status.FAILED
+    return event.from_status.value, Status.FAILED.value
 
 
 @_move.register
 def _cancelled(event: TaskCancelled) -> Move:
-    return event.from_status, Status.CANCELLED
+    return event.from_status.value, Status.CANCELLED.value
 
 
 @_move.register
 def _retried(event: TaskRetried) -> Move:
-    return event.from_status, Status.PENDING
+    return event.from_status.value, PENDING
 
 
 @_move.register
 def _deleted(event: TaskDeleted) -> Move:
-    return event.from_status, None
+    return event.from_status.value, None
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
     before, after = _CASES.get(type(event), _move)(event)
     project = project_id(recorded)
-    changes: list[Change] = [
-        Increment(COUNTS.name, (project, status.value), {"tasks": by})
-        for status, by in ((before, -1), (after, 1))
-        if status is not None and before is not after
-    ]
-    if isinstance(event, TaskCompleted | TaskFailed | TaskCancelled) and event.duration_sec > 0:
-        took = {"executions": 1, "duration_ms": round(event.duration_sec * 1000)}
-        changes.append(Increment(DURATIONS.name, (project,), took))
+    changes: list[Change] = []
+    if before != after:
+        if before is not None:
+            changes.append(Increment(COUNTS.name, (project, before), {"tasks": -1}))
+        if after is not None:
+            changes.append(Increment(COUNTS.name, (project, after), {"tasks": 1}))
+    if type(event) in _ENDS and (took := _took(event)) > 0:
+        took_ms = {"executions": 1, "duration_ms": round(took * 1000)}
+        changes.append(Increment(DURATIONS.name, (project,), took_ms))
     return changes
+
+
+_ENDS: Final = frozenset({TaskCompleted, TaskFailed, TaskCancelled})
+
+
+def _took(event: Event) -> float:
+    if isinstance(event, TaskCompleted | TaskFailed | TaskCancelled):
+        return event.duration_sec
+    return 0.0
 
 
 _CASES: Final = _move.registry

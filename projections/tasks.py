@@ -45,22 +45,26 @@ from projections.task_table import FIELDS, RANK, TABLE, WORDS
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
-    row = {
-        "updated_at": recorded.recorded_at,
-        "version": recorded.version,
-        "position": recorded.position,
-        **_CASES.get(type(event), _values)(event, recorded),
-    }
+    row = _CASES.get(type(event), _values)(event, recorded)
+    row["updated_at"] = recorded.recorded_at
+    row["version"] = recorded.version
+    row["position"] = recorded.position
     key = (task_id(recorded),)
-    texts = {f"in_{name}": row[name] or None for name in _TEXTS if name in row}
+    texts: Row = {}
+    for name, place in _TEXTS:
+        if name in row:
+            texts[place] = row[name] or None
     return [Upsert(TABLE.name, key, row), *([Upsert(WORDS.name, key, texts)] if texts else [])]
 
 
-_TEXTS: Final = ("name", "description", "command", "output")
+_TEXTS: Final = tuple((name, f"in_{name}") for name in ("name", "description", "command", "output"))
+PENDING: Final = Status.PENDING.value
+RUNNING: Final = Status.RUNNING.value
 
 
 @singledispatch
 def _values(_event: Event, _recorded: Recorded) -> Row:
+    """Return the columns an event states, as a row of its own."""
     return {}
 
 
@@ -71,7 +75,7 @@ def _created(event: TaskCreated, recorded: Recorded) -> Row:
         "name": storable(event.name),
         "description": storable(event.description),
         "command": storable(event.command),
-        "status": Status.PENDING.value,
+        "status": PENDING,
         "progress": 0,
         "created_by": event.created_by,
         "created_at": recorded.recorded_at,
@@ -121,7 +125,7 @@ def _start_requested(_event: StartRequested, recorded: Recorded) -> Row:
 @_values.register
 def _started(event: TaskStarted, recorded: Recorded) -> Row:
     return {
-        "status": Status.RUNNING.value,
+        "status": RUNNING,
         "status_reason": None,
         "progress": 0,
         "output": None,
@@ -161,7 +165,7 @@ _NOTHING_TO_CONFIRM: Final[Row] = {"confirmation_id": None, "confirmation_expire
 @_values.register(ChangesRequested)
 @_values.register(ConfirmationExpired)
 def _decided(_event: Event, _recorded: Recorded) -> Row:
-    return {"status": Status.RUNNING.value, "status_reason": None, **_NOTHING_TO_CONFIRM}
+    return {"status": RUNNING, "status_reason": None, **_NOTHING_TO_CONFIRM}
 
 
 @_values.register
@@ -208,7 +212,7 @@ def _failed(event: TaskFailed, recorded: Recorded) -> Row:
 @_values.register
 def _cancel_requested(_event: CancelRequested, _recorded: Recorded) -> Row:
     return {
-        "status": Status.RUNNING.value,
+        "status": RUNNING,
         "status_reason": "cancel_requested",
         **_NOTHING_TO_CONFIRM,
     }
@@ -222,7 +226,7 @@ def _cancelled(event: TaskCancelled, recorded: Recorded) -> Row:
 @_values.register
 def _retried(event: TaskRetried, recorded: Recorded) -> Row:
     return {
-        "status": Status.PENDING.value,
+        "status": PENDING,
         "status_reason": "retry_at",
         "progress": 0,
         "completed_at": None,

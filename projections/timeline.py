@@ -54,7 +54,7 @@ TABLE: Final = Table(
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
     task = task_id(recorded)
-    if isinstance(event, TaskDeleted):
+    if type(event) is TaskDeleted:
         return [Delete(TABLE.name, (task,))]
     row = {
         "version": recorded.version,

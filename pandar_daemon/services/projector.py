@@ -81,7 +81,6 @@ class Projector:
 
         ``seen`` hears the position of each model being served whenever it moved.
         """
-        self._store = store
         self._feed = feed
         self._views = views
         self._models = models

@@ -48,13 +48,6 @@ class Told(Struct, frozen=True, gc=False):
     event: Event | Exception | None
     """What it says, why it cannot be read, or nothing when its type is not known."""
 
-    def read(self) -> Event:
-        """Return what it says; raises why it cannot be read."""
-        if isinstance(self.event, Exception):
-            raise self.event
-        assert self.event is not None  # noqa: S101 - its type was heard of
-        return self.event
-
 
 def told(batch: Iterable[Recorded]) -> list[Told]:
     """Return the events of a batch, each decoded."""
@@ -164,13 +157,16 @@ class Stepping:
         changes: list[Change] = []
         poison: list[Poison] = []
         skipped: Counter[str] = Counter()
+        on = model.on
         for one in batch:
-            recorded = one.recorded
+            recorded, event = one.recorded, one.event
             if parked and recorded.stream in parked:
                 skipped[recorded.stream] += 1
-            elif recorded.type in heard:
+            elif recorded.type in heard and event is not None:
                 try:
-                    changes += model.on(recorded, one.read())
+                    if isinstance(event, Exception):
+                        raise event  # noqa: TRY301 - taken like what ``on`` raises
+                    changes += on(recorded, event)
                 except Exception as error:  # noqa: BLE001 - whatever it does, the others go on
                     poison.append(_poison(recorded, error))
                     parked.add(recorded.stream)

@@ -212,6 +212,32 @@ async def test_many_new_rows_are_taken_as_few_are(
         assert len(rows[0]) == 19
 
 
+@pytest.mark.parametrize("there", [0, 7, 20], ids=["none", "some", "all"])
+async def test_many_rows_of_which_some_are_there(
+    database_url: str, there: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are there keep what is not stated, the others are made; each is there once."""
+    monkeypatch.setattr(changeset, "COPY_MIN", 10)
+    numbers = random.Random(6).sample(range(10, 30), k=20)
+    async with opened(database_url) as (views, _):
+        at = await begun(views)
+        old: list[Change] = [
+            Upsert("things", ("a", n), {"name": "old", "data": {"n": n}}) for n in numbers[:there]
+        ]
+        at = await apply(views, at, Step(position=1, changes=old))
+        new: list[Change] = [Upsert("things", ("a", n), {"name": f"{n}"}) for n in sorted(numbers)]
+        await apply(views, at, Step(position=2, changes=new))
+        assert await served(views) == [
+            {
+                "kind": "a",
+                "id": n,
+                "name": f"{n}",
+                "data": {"n": n} if n in numbers[:there] else None,
+            }
+            for n in range(10, 30)
+        ]
+
+
 @pytest.mark.parametrize("copy_min", [1, 1_000], ids=["copied", "inserted"])
 @pytest.mark.parametrize(
     "change",
@@ -297,6 +323,58 @@ async def test_a_generation_that_is_behind_is_not_served(database_url: str) -> N
             (1, False),
             (2, True),
         ]
+
+
+_INDEXES = "SELECT indexname FROM pg_indexes WHERE schemaname = 'rm_things_1' ORDER BY 1"
+_MANY_INDEXES = structs.replace(
+    MODEL,
+    tables=(
+        structs.replace(THINGS, indexes=("(name)", "USING gin (name gin_trgm_ops)", "(name, id)")),
+        structs.replace(COUNTS, indexes=("(n)",)),
+    ),
+)
+_ALL_INDEXES = [
+    *("thing_counts_0", "thing_counts_pkey"),
+    *("things_0", "things_1", "things_2", "things_pkey"),
+]
+
+
+async def test_indexes_are_made_once_by_whoever_comes(database_url: str) -> None:
+    """Three that swap at once make each index once, and all of them serve the generation."""
+    async with opened(database_url) as (views, database):
+        at = await views.begin(_MANY_INDEXES, beside=0)
+        assert (
+            await asyncio.gather(*[views.swap(_MANY_INDEXES, at) for _ in range(3)]) == [True] * 3
+        )
+        assert [row["indexname"] for row in await database.fetch(_INDEXES)] == _ALL_INDEXES
+
+
+async def test_indexing_may_be_given_up_at_any_moment(database_url: str) -> None:
+    """Whatever was made stays, the next one makes the rest."""
+    async with opened(database_url) as (views, database):
+        at = await views.begin(_MANY_INDEXES, beside=0)
+        for n in range(30):
+            swapping = asyncio.create_task(views.swap(_MANY_INDEXES, at))
+            for _ in range(n * 3):
+                await asyncio.sleep(0)
+            swapping.cancel()
+            await asyncio.wait({swapping})
+        assert await views.swap(_MANY_INDEXES, at)
+        assert [row["indexname"] for row in await database.fetch(_INDEXES)] == _ALL_INDEXES
+
+
+async def test_a_generation_that_cannot_be_indexed_is_not_served(database_url: str) -> None:
+    """One index that a row does not allow is told as such, however many others are made."""
+    table = structs.replace(THINGS, indexes=("(name)", "((1 / id))", "(id)"))
+    model = structs.replace(MODEL, tables=(table, COUNTS))
+    async with opened(database_url) as (views, _):
+        at = await views.begin(model, beside=0)
+        at = await apply(
+            views, at, Step(position=1, changes=[Upsert("things", ("a", 0), {})]), model
+        )
+        with pytest.raises(ChangeRefused, match="division by zero"):
+            await views.swap(model, at)
+        assert [one.live for one in await views.checkpoints()] == [False]
 
 
 async def test_only_what_is_over_can_be_discarded(database_url: str) -> None:

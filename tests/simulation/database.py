@@ -14,6 +14,7 @@ import asyncpg
 from events.envelope import Recorded
 from events.running import Held, LeaseState
 from events.task import Json
+from pandar_daemon.adapters.postgres.append_statement import Statement
 from pandar_daemon.adapters.postgres.writer import Writer
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import (
@@ -46,21 +47,18 @@ class SimWriter(Writer):
         self._server = server
         self._path = path
 
-    async def _send(
-        self, items: list[Append], arguments: Sequence[object], ids: frozenset[UUID]
-    ) -> list[Verdict]:
-        ordered = [each for each in arguments[_IDS] if isinstance(each, UUID)]  # type: ignore[attr-defined]
+    async def _send(self, items: list[Append], append: Statement) -> list[Verdict]:
         what = f"append {' '.join(item.command_id for item in items)}"
-        verdicts = await self._ask(what, lambda: self._server.append(items, ordered))
+        verdicts = await self._ask(what, lambda: self._server.append(items, append.ids))
         for n, verdict in enumerate(verdicts):
             if isinstance(verdict, Replayed):
-                verdicts[n] = await self._echoed(verdict.receipt, ids)
+                verdicts[n] = await self._echoed(verdict.receipt, append.ids)
         last = max((v.position for v in verdicts if isinstance(v, Appended)), default=0)
         if last:
             self._committed(last)
         return verdicts
 
-    async def _echoed(self, receipt: Receipt, ids: frozenset[UUID]) -> Verdict:
+    async def _echoed(self, receipt: Receipt, ids: Sequence[UUID]) -> Verdict:
         stored = await self._ask("echo", lambda: self._server.stored_under(receipt.command_id))
         if stored in ids:
             return Appended(position=receipt.position, version=receipt.version)
@@ -71,10 +69,6 @@ class SimWriter(Writer):
             return await self._path.call(what, work)
         except ConnectionError as error:
             raise asyncpg.PostgresConnectionError(str(error)) from error
-
-
-_IDS = 19
-"""Which argument of the statement holds the ids of all events."""
 
 
 class SimStore:

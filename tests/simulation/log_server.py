@@ -1,7 +1,7 @@
 """A Postgres of ours, the log's part: what ``migrations`` promise of appends, leases and leads.
 
 Every method is one statement: it happens at once and whole. What may go wrong on the way to it is
-not its business. `append` is ``append_batch``, judgement for judgement.
+not its business. `append` is ``append_batch`` and ``append_one``, judgement for judgement.
 """
 
 from __future__ import annotations

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path as Folder
 from typing import Final
-from uuid import UUID
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from events.envelope import Recorded
+from pandar_daemon.adapters.postgres.append_statement import Statement
 from pandar_daemon.ports import Append, LeaseOp, Move, Spec, Verdict
 from tests.simulation.bus_server import BusServer
 from tests.simulation.database import SimStore, SimWriter
@@ -65,15 +64,13 @@ class _NoCheckpoint(ViewServer):
 class _ForgetfulWriter(SimWriter):
     """Sends what was not answered again, under another command id."""
 
-    _sent: frozenset[UUID] = frozenset()
+    _sent: Statement | None = None
 
-    async def _send(
-        self, items: list[Append], arguments: Sequence[object], ids: frozenset[UUID]
-    ) -> list[Verdict]:
-        again, self._sent = self._sent == ids, ids
+    async def _send(self, items: list[Append], append: Statement) -> list[Verdict]:
+        again, self._sent = self._sent is append, append
         if again:
             items = [replace(each, command_id=f"again-{each.command_id[:50]}") for each in items]
-        return await super()._send(items, arguments, ids)
+        return await super()._send(items, append)
 
 
 class _ForgetfulStore(SimStore):

@@ -35,10 +35,14 @@ _BATCH = _call("append_batch", 29)
 
 
 class Statement(Struct, frozen=True):
-    """What is sent: one row comes back for each item, in their order."""
+    """What is sent: one row comes back for each item, in their order.
+
+    ``ids`` are those of the events, of one item after the other.
+    """
 
     sql: str
     arguments: Sequence[object]
+    ids: Sequence[UUID]
 
 
 def statement(items: Sequence[Append], ids: Sequence[UUID]) -> Statement:
@@ -47,8 +51,8 @@ def statement(items: Sequence[Append], ids: Sequence[UUID]) -> Statement:
     No two items may touch the same stream, command id, key or lease.
     """
     if len(items) == 1 and _is_plain(items[0]):
-        return Statement(_ONE, _of_one(items[0], ids))
-    return Statement(_BATCH, _of_batch(items, ids))
+        return Statement(_ONE, _of_one(items[0], ids), ids)
+    return Statement(_BATCH, _of_batch(items, ids), ids)
 
 
 def verdict_of(row: asyncpg.Record) -> Verdict:

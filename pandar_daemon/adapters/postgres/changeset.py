@@ -3,7 +3,7 @@
 Order does not matter between rows of a table, and within a row the last word wins (see
 `projections.base`): so a batch becomes, per table, deletes, then inserts, then upserts, then sums,
 each a single statement over arrays, or a COPY when there are many rows to insert. Of many rows to
-upsert those that are not there yet are copied too: while a generation is built that is most of them.
+upsert those not there yet are copied too: while a generation is built that is most of them.
 """
 
 from __future__ import annotations
@@ -72,14 +72,15 @@ class _Pending(Struct):
     sums: dict[Key, dict[str, int]] = {}
 
     def take(self, change: Change) -> None:
-        if isinstance(change, Upsert):  # not by match: there are four changes an event
-            if (row := self.upserts.get(change.key)) is None:
-                self.upserts[change.key] = change.values.copy()
+        if type(change) is Upsert:  # not by match or isinstance: there are four changes an event
+            key, values = change.key, change.values
+            if (row := self.upserts.get(key)) is None:
+                self.upserts[key] = values.copy()
             else:
-                row.update(change.values)
-        elif isinstance(change, Append):
+                row.update(values)
+        elif type(change) is Append:
             self.inserts.append((change.key, change.values))
-        elif isinstance(change, Increment):
+        elif type(change) is Increment:
             total = self.sums.setdefault(change.key, {})
             for name, by in change.values.items():
                 total[name] = total.get(name, 0) + by
@@ -173,7 +174,7 @@ def _transposed(
 def _json(value: object) -> str | None:
     if value is None:
         return None
-    return (bytes(value) if isinstance(value, Raw) else msgspec.json.encode(value)).decode()
+    return str(value if isinstance(value, Raw) else msgspec.json.encode(value), "utf-8")
 
 
 @lru_cache(maxsize=1024)
@@ -192,7 +193,7 @@ def _delete(target: str, table: Table, size: int) -> str:
 
 @lru_cache(maxsize=1024)
 def _present(target: str, table: Table) -> str:
-    """Each row is looked up by itself, through the key: a plan made when there were few stays good."""
+    """Each row is looked up by itself, by its key: a plan made for a small table stays good."""
     match = " AND ".join(f"t.{name} = k.{name}" for name in table.key)
     rows = f"unnest({_unnest(table, table.key)}) WITH ORDINALITY AS k ({', '.join(table.key)}, n)"
     return f"SELECT n FROM {rows} WHERE (SELECT true FROM {target} t WHERE {match})"  # noqa: S608 - our own names

@@ -24,19 +24,25 @@ def creation(model: ReadModel, generation: int) -> Iterator[str]:
         yield f"CREATE TABLE {schema}.{table.name} ({columns}, PRIMARY KEY ({key}))"
 
 
-def finishing(model: ReadModel, generation: int) -> Iterator[str]:
-    """Return the statements that index a generation; harmless where they ran before.
+def indexing(schema: str, table: Table) -> list[str]:
+    """Return the statements that index a table, the slow first; harmless where they ran before.
 
-    Indexes are made last: filling an indexed table takes several times as long. Making them is
-    what a rebuild waits for in the end, so it may use all cores for a small table too (GIN: from
-    PostgreSQL 18 on).
+    Indexes are made last: filling an indexed table takes several times as long.
     """
-    schema = schema_of(model.name, generation)
-    yield "SET LOCAL min_parallel_table_scan_size = '1MB'"
-    for table in model.tables:
-        for n, index in enumerate(table.indexes):
-            yield f"CREATE INDEX IF NOT EXISTS {table.name}_{n} ON {schema}.{table.name} {index}"
-        yield f"ANALYZE {schema}.{table.name}"
+    indexes = enumerate(table.indexes)
+    return [
+        f"CREATE INDEX IF NOT EXISTS {table.name}_{n} ON {schema}.{table.name} {index}"
+        for n, index in sorted(indexes, key=lambda one: _is_quick(one[1]))
+    ]
+
+
+def slow_first(table: Table) -> bool:
+    """Sort tables by how long their indexes take: texts' first, lest one is left for the end."""
+    return all(_is_quick(index) for index in table.indexes)
+
+
+def _is_quick(index: str) -> bool:
+    return not index.startswith("USING gin")
 
 
 def serving(model: ReadModel, generation: int) -> Iterator[str]:

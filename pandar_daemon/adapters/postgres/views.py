@@ -12,6 +12,7 @@ import structlog
 
 from pandar_daemon.adapters.postgres import generations
 from pandar_daemon.adapters.postgres.changeset import Copy, Merge, Statement, statements
+from pandar_daemon.adapters.postgres.indexing import index
 from pandar_daemon.adapters.postgres.outages import writing
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.queries import query
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-BUILD_TIMEOUT_SEC = 3_600.0
-"""How long making one index may take."""
+READ_TIMEOUT_SEC = 3_600.0
+"""How long reading a whole table may take."""
 
 
 class PgViews:
@@ -69,9 +70,8 @@ class PgViews:
 
     async def swap(self, model: ReadModel, at: Checkpoint) -> bool:
         """Finish a generation and serve it instead of the present one; see `Views.swap`."""
-        async with self._alone(model) as connection:
-            for statement in generations.finishing(model, at.generation):
-                await connection.execute(statement, timeout=BUILD_TIMEOUT_SEC)
+        with writing():
+            await index(self._database, model, at.generation)
         async with self._alone(model) as connection:
             mine, live = await self._positions(connection, at)
             if mine is live:
@@ -210,7 +210,7 @@ async def _snapshot(connection: PoolConnectionProxy) -> AsyncIterator[None]:
 async def _all_rows(connection: PoolConnectionProxy, table: Table) -> Rows:
     json = {name for name, type_ in table.columns if type_ == "json"}
     rows: Rows = {}
-    for record in await connection.fetch(generations.selection(table), timeout=BUILD_TIMEOUT_SEC):
+    for record in await connection.fetch(generations.selection(table), timeout=READ_TIMEOUT_SEC):
         row = dict(record)
         for name in json:
             row[name] = None if row[name] is None else msgspec.json.decode(row[name])

@@ -161,7 +161,7 @@ class Writer:
         pause = 0.05
         while True:
             try:
-                return await self._send(items, append, frozenset(ids))
+                return await self._send(items, append)
             except BUSY:
                 self._drop_connection()
                 if self._clock.boottime() + pause > deadline:
@@ -169,9 +169,7 @@ class Writer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    async def _send(
-        self, items: list[Append], append: Statement, ids: frozenset[UUID]
-    ) -> list[Verdict]:
+    async def _send(self, items: list[Append], append: Statement) -> list[Verdict]:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
         began = self._clock.boottime()
@@ -180,13 +178,13 @@ class Writer:
         verdicts = [verdict_of(row) for row in rows]
         for n, verdict in enumerate(verdicts):
             if isinstance(verdict, Replayed):
-                verdicts[n] = await self._judge_replay(items[n], ids)
+                verdicts[n] = await self._judge_replay(items[n], append.ids)
         last = max((v.position for v in verdicts if isinstance(v, Appended)), default=0)
         if last:
             self._committed(last)
         return verdicts
 
-    async def _judge_replay(self, item: Append, ids: frozenset[UUID]) -> Verdict:
+    async def _judge_replay(self, item: Append, ids: Sequence[UUID]) -> Verdict:
         """Tell a command stored before from the echo of our own first try."""
         assert self._connection is not None  # noqa: S101 - just used
         (receipt,) = await fetch_receipts(self._connection, [item.command_id])
