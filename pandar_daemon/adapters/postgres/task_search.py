@@ -103,7 +103,7 @@ class TaskQuery:
         sql = (
             f"SELECT count(*) FROM (SELECT * FROM views.tasks WHERE {newest}"  # noqa: S608 - our own names
             f" ORDER BY created_at DESC, id DESC LIMIT {LOOKED_AT}) t {_TEXTS}"
-            f" WHERE {self._literal(values)}"
+            f" WHERE {_one_by_one(self._literal(values))}"
         )
         return sql, values
 
@@ -165,8 +165,7 @@ class TaskQuery:
         if matches is not None:
             conditions.append(f"id = ANY ({values.add(matches, 'bigint[]')})")
         elif self._text:
-            # To the planner a CASE is met by every other row: so it goes through them in order.
-            conditions.append(f"CASE WHEN {self._literal(values)} THEN true ELSE false END")
+            conditions.append(_one_by_one(self._literal(values)))
         return conditions
 
     def _filters(self, values: _Arguments) -> list[str]:
@@ -228,6 +227,14 @@ class TaskQuery:
 def are_many(tasks: int, in_newest: int) -> bool:
     """Tell whether more than `MATCHES_MAX` of all tasks match, going by the newest ones."""
     return in_newest >= _OFTEN and in_newest * tasks > MATCHES_MAX * LOOKED_AT
+
+
+def _one_by_one(condition: str) -> str:
+    """Have the planner go through rows in order, rather than to an index for all that match.
+
+    To it a ``CASE`` is met by every other row.
+    """
+    return f"CASE WHEN {condition} THEN true ELSE false END"
 
 
 def _ids(conditions: list[str]) -> str:
