@@ -1,11 +1,13 @@
-"""Servers and time for all tests. Each pytest-xdist worker has servers of its own."""
+"""Servers, time and a host for all tests. Each pytest-xdist worker has servers of its own."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from pandar_daemon.adapters.process.host import Host
 from tests.support.clock import ManualClock
 from tests.support.servers import TestServers
 
@@ -54,3 +56,19 @@ async def nats_url(servers: TestServers) -> AsyncIterator[str]:
 def clock() -> ManualClock:
     """Return a clock that stands still until told otherwise."""
     return ManualClock()
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    """Return the folder trees run in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    """Return a host that kills all it started when the test is over."""
+    made = Host(tmp_path / "data", grace_sec=0.3)
+    yield made
+    await made.sweep()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 
 import structlog
 
@@ -57,10 +58,10 @@ class _Recent:
         self._since[task_id] = self._clock.boottime()
         self._forget()
 
-    def all(self) -> list[int]:
-        """Return who is remembered still."""
+    def oldest(self, count: int = CANDIDATES_MAX) -> list[int]:
+        """Return the first of who is remembered still."""
         self._forget()
-        return list(self._since)
+        return list(islice(self._since, count))
 
     def _forget(self) -> None:
         oldest, since = self._clock.boottime() - self._seconds, self._since
@@ -169,20 +170,17 @@ class Dispatcher:
             await self._fill_from_arrivals(slots)
 
     async def _fill_from_arrivals(self, slots: Slots) -> None:
-        while slots.free and not slots.answered and (arrived := self._arrived.all()):
-            await self._try(slots, arrived[: len(slots.free)])
-
-    async def _try(self, slots: Slots, chosen: list[int]) -> None:
-        self._arrived.discard(chosen)
-        await self._giver.fill(slots, chosen)
+        while not slots.answered and (chosen := self._arrived.oldest(len(slots.free))):
+            self._arrived.discard(chosen)
+            await self._giver.fill(slots, chosen)
 
     async def _fill_from_queue(self, slots: Slots) -> None:
         """Give the best candidates, more if none of those can begin, then what just arrived."""
-        tried = set(self._given.all())
+        tried = set(self._given.oldest())
         limit, found = len(slots.free) + SPARE, list[int]()
         while not slots.given and limit <= CANDIDATES_MAX:
             found = await self._queue.candidates(limit=limit)
-            await self._try(slots, [each for each in found if each not in tried])
+            await self._giver.fill(slots, [each for each in found if each not in tried])
             tried.update(found)
             limit = limit * WIDER if len(found) == limit else CANDIDATES_MAX + 1
         self._arrived.discard(tried)

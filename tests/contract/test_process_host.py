@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.process.host import Host
+from pandar_daemon.adapters.process.tree import environment_of
 from pandar_daemon.ports import Exit, Process, ProcessHost, Spec
 from tests.support import trees
 from tests.support.trees import (
@@ -463,6 +464,7 @@ async def test_a_stopped_runner_cannot_keep_its_trees_running(tmp_path: Path, cw
 async def test_a_sweep_finds_what_all_watchers_left(tmp_path: Path, cwd: Path) -> None:
     """When runner, nursery and guardian were killed, the next runner kills what survived them."""
     process = await runner(tmp_path, cwd, 600)
+    await until(lambda: any(environment_of(pid) == [b""] for pid in running_in(cwd)))
     (guardian,) = {int(trees.status_of(pid)["PPid"]) for pid in running_in(cwd)} - {
         *running_in(cwd)
     }

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,22 +17,6 @@ from tests.support.trees import output_of, running_in, spec_of, state_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-@pytest.fixture
-def cwd(tmp_path: Path) -> Path:
-    """Return the folder trees run in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
-    """Return a host that kills all it started when the test is over."""
-    made = Host(tmp_path / "data", grace_sec=0.1)
-    yield made
-    await made.sweep()
 
 
 async def _begin(host: Host, cwd: Path, command: str) -> TerminalProcess:

@@ -201,11 +201,12 @@ def guard(link: int, terminal: int, nursery: int, cradle: Cradle | None) -> None
     nothing of what a process inherits, it waits for the next in its cradle. The nursery must catch
     signals rather than ignore them, because what is executed gets default effects only then.
     """
+    kernel.die_with(nursery)  # or it might die before it told the runner who we are
     os.setsid()
     kernel.adopt_orphans()
     tools, standing = Tools(), kernel.standing()
     birth: tuple[int, int] | None = (link, terminal)
-    while birth is not None and _guard_one(*birth, nursery, tools):
+    while birth is not None and _guard_one(*birth, tools):
         if cradle is None or standing is None or kernel.standing() != standing:
             return
         kernel.die_with(nursery)
@@ -213,9 +214,8 @@ def guard(link: int, terminal: int, nursery: int, cradle: Cradle | None) -> None
         birth = cradle.wait()
 
 
-def _guard_one(link: int, terminal: int, nursery: int, tools: Tools) -> bool:
+def _guard_one(link: int, terminal: int, tools: Tools) -> bool:
     """Return whether it was as if it had never been."""
-    kernel.die_with(nursery)  # or it might die before it told the runner who we are
     kernel.be_called(b"pandar-guardian")
     _introduce(link)
     request = Request.read(link)

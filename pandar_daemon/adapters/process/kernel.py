@@ -5,6 +5,7 @@ Standard library only. Elsewhere than on Linux these do nothing.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -50,18 +51,21 @@ def standing() -> tuple[object, ...] | None:
         return None
     limits = [resource.getrlimit(number) for number in _LIMITS]
     share = (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), os.sched_getaffinity(0))
-    return (limits, share, *map(_read_own, ("cgroup", "oom_score_adj")))
+    return (limits, share, read("/proc/self/cgroup"), read("/proc/self/oom_score_adj"))
 
 
-def _read_own(name: str) -> bytes:
+def read(path: str) -> bytes:
+    """Return a file of ``/proc``; empty when it is not there, or not for us."""
+    data = b""
     try:
-        file = os.open(f"/proc/self/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return b""
-    try:
-        return os.read(file, 65_536)
-    finally:
-        os.close(file)
+        return data
+    with contextlib.suppress(OSError):  # gone meanwhile
+        while more := os.read(file, 131_072):
+            data += more
+    os.close(file)
+    return data
 
 
 def _prctl(option: int, argument: object) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 
-from pandar_daemon.adapters.process.kernel import LINUX
+from pandar_daemon.adapters.process.kernel import LINUX, read
 
 STOPPED = "Tt"
 _GONE = "ZX"
@@ -70,7 +70,7 @@ def carriers(tag: str, among: Iterable[int]) -> list[int]:
 
 def environment_of(pid: int) -> list[bytes]:
     """Return what a process was begun with; nothing when it is gone, or of another user."""
-    return _read(f"/proc/{pid}/environ").split(b"\0")
+    return read(f"/proc/{pid}/environ").split(b"\0")
 
 
 class Newcomers:
@@ -137,7 +137,7 @@ def children_of(pid: int) -> list[int]:
     threads = [str(pid)]
     with contextlib.suppress(OSError):  # gone meanwhile
         threads = os.listdir(f"/proc/{pid}/task")
-    named = b" ".join(_read(f"/proc/{pid}/task/{thread}/children") for thread in threads)
+    named = b" ".join(read(f"/proc/{pid}/task/{thread}/children") for thread in threads)
     return [int(child) for child in named.split()]
 
 
@@ -168,21 +168,7 @@ def _state_of_threads(pid: int) -> str:
 
 def _stat(path: str) -> list[str]:
     # The name stands in parentheses and may hold any character, parentheses too.
-    return _read(path).decode(errors="replace").rpartition(")")[2].split()
-
-
-def _read(path: str) -> bytes:
-    """Return a file of ``/proc``; empty when it is not there, or not for us."""
-    data = b""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return data
-    with contextlib.suppress(OSError):  # gone meanwhile
-        while more := os.read(file, 131_072):
-            data += more
-    os.close(file)
-    return data
+    return read(path).decode(errors="replace").rpartition(")")[2].split()
 
 
 def _table_of_ps() -> dict[int, Entry]:
