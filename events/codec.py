@@ -11,7 +11,7 @@ from typing import Final, get_args
 import msgspec
 from msgspec import Raw
 
-from events import project, schedule, task
+from events import notification, project, schedule, task
 from events.envelope import Recorded
 from events.task import Event, Json
 from events.upcast import upcast
@@ -23,7 +23,13 @@ def _tag(event: type[Event]) -> str:
 
 EVENTS: Final[dict[str, type[Event]]] = {
     _tag(event): event
-    for union in (task.TaskEvent, project.ProjectEvent, schedule.ScheduleEvent)
+    for union in (
+        task.TaskEvent,
+        project.ProjectEvent,
+        schedule.ScheduleEvent,
+        notification.NotificationEvent,
+        notification.SettingsEvent,
+    )
     for event in get_args(union)
 }
 """Every event type of this release, by its public name."""

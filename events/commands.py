@@ -12,19 +12,24 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from events.calls import Scope
+from events.command import Command as Command  # noqa: PLC0414 - it is one of these
 from events.ids import ID_MAX
 from events.instant import Instant
+from events.notifying import NOTIFICATION_ACTIONS
 from events.project import MemberRole
 from events.task import Json, Priority, Status
 
 NAME_MAX = 200
 COMMAND_MAX = 10_000
+PROMPT_MAX = 30_000
 DESCRIPTION_MAX = 1_000
 REASON_MAX = 500
 TAIL_MAX = 4_096
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
 CommandLine = Annotated[str, Meta(min_length=1, max_length=COMMAND_MAX)]
+Prompt = Annotated[str, Meta(min_length=1, max_length=PROMPT_MAX)]
 Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX)]
 Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Id = Annotated[int, Meta(ge=1, le=ID_MAX)]
@@ -35,21 +40,21 @@ Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Cron = Annotated[str, Meta(min_length=9, max_length=200)]
 
 
-class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all commands."""
-
-
 class CreateTask(Command, frozen=True, kw_only=True):
-    """File a task. ``auto_start`` defaults to true exactly when there is no ``scheduled_at``."""
+    """File a task: a literal ``command``, or a ``prompt`` for an agent.
+
+    ``auto_start`` defaults to true exactly when there is no ``scheduled_at``.
+    """
 
     name: Name
-    command: CommandLine
+    command: CommandLine | None = None
     project_id: Id
     description: Description | None = None
     priority: Priority = Priority.MEDIUM
     metadata: Json = {}
     scheduled_at: Instant | None = None
     auto_start: bool | None = None
+    prompt: Prompt | None = None
 
 
 class UpdateTask(Command, frozen=True, kw_only=True):
@@ -83,12 +88,29 @@ class Decision(StrEnum):
 
 
 class ConfirmTask(Command, frozen=True, kw_only=True):
-    """Decide the pending confirmation; a quoted id or hash must be that of the pending one."""
+    """Decide the pending confirmation; a quoted id or hash must be that of the pending one.
+
+    ``scope`` is how far an approval goes: ``pattern``, ``uses`` and ``until`` belong to those
+    beyond the call. ``link`` is the secret of an approval link, by which its approver decides.
+    """
 
     decision: Decision = Decision.APPROVE
     confirmation_id: UUID | None = None
     card_sha256: str | None = None
     reason: Reason = ""
+    scope: Scope = Scope.CALL
+    pattern: Annotated[str, Meta(max_length=1_000)] = ""
+    uses: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    until: Instant | None = None
+    link: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class IssueLink(Command, frozen=True, kw_only=True):
+    """Let whoever has a secret text decide as ``approver``; of it only the SHA-256 is sent."""
+
+    confirmation_id: UUID
+    approver: User
+    token_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class CancelTask(Command, frozen=True, kw_only=True):
@@ -215,10 +237,12 @@ ACTIONS: dict[str, type[Command]] = {
     "task.retry": RetryTask,
     "task.lose": LoseExecution,
     "task.expire": ExpireConfirmation,
+    "task.link": IssueLink,
     "project.create": CreateProject,
     "project.update": UpdateProject,
     "project.add_member": AddMember,
     "project.remove_member": RemoveMember,
+    **NOTIFICATION_ACTIONS,
 }
 """The commands of ``pandar.v1.cmd.>`` and ``pandar.v1.queue.>``, by ``category.action``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from uuid import UUID
+from uuid import UUID, uuid5
 
 ID_MAX = 2**63 - 1
 """The largest task or project id: a Postgres ``bigint``."""
@@ -32,6 +32,34 @@ def project_stream(project_id: int) -> str:
 def schedule_stream(schedule_id: UUID) -> str:
     """Return the stream of a schedule, for example ``schedule-018f…``."""
     return f"schedule-{schedule_id}"
+
+
+def notification_id(event_id: UUID, user: str) -> UUID:
+    """Return the id of the notification that tells a user of an event: always the same one."""
+    return uuid5(event_id, f"notification {user}")
+
+
+def notification_stream(notification: UUID) -> str:
+    """Return the stream of a notification, for example ``notification-018f…``."""
+    return f"notification-{notification}"
+
+
+_SETTINGS = UUID("7b1f5d0e-7a55-5c2e-9d0b-3f0f3a7f6a11")
+
+
+def settings_id(user: str) -> UUID:
+    """Return the id of a user's settings; a user's name cannot stand in a subject."""
+    return uuid5(_SETTINGS, user)
+
+
+def user_settings_stream(user: str) -> str:
+    """Return the stream of a user's settings, for example ``user_settings-018f…``."""
+    return f"user_settings-{settings_id(user)}"
+
+
+def project_settings_stream(project_id: int) -> str:
+    """Return the stream of a project's settings, for example ``project_settings-1``."""
+    return f"project_settings-{project_id}"
 
 
 def category_of(stream: str) -> str:

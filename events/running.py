@@ -8,17 +8,22 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from events.commands import REASON_MAX, TAIL_MAX, Command, Id, Int32
+from events.calls import Allowance, Rules, Scope, ToolCall, Verdict
+from events.commands import REASON_MAX, TAIL_MAX, Command, Decision, Id, Int32
 from events.ids import ID_MAX
 from events.instant import Instant
-from events.task import Cut, FailureKind, Json, Usage
+from events.task import Cut, FailureKind, Json, OnTimeout, Usage
 
 
 class Claim(Command, frozen=True, kw_only=True):
-    """A runner with free slots asks for work; the answer is `Assignments`."""
+    """A runner with free slots asks for work; the answer is `Assignments`.
+
+    ``store`` names its data directory: what is parked there can go on only there.
+    """
 
     slots: Annotated[int, Meta(ge=1, le=1_000)] = 1
     wait_sec: Annotated[float, Meta(ge=0, le=20)] = 0.0
+    store: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Held(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,26 +40,97 @@ class Renew(Command, frozen=True, kw_only=True):
     leases: Annotated[list[Held], Meta(max_length=1_000)]
 
 
-class ReportProgress(Command, frozen=True, kw_only=True):
-    """How far an execution is, in percent."""
+class OfExecution(Command, frozen=True, kw_only=True):
+    """Base of all that a runner says of one execution; refused once that is over."""
 
     task_id: Id
     execution_id: UUID
     epoch: Int32
+
+
+class ReportProgress(OfExecution, frozen=True, kw_only=True):
+    """How far an execution is, in percent."""
+
     progress: Annotated[int, Meta(ge=0, le=100)]
     message: Annotated[str, Meta(max_length=REASON_MAX)] = ""
 
 
-class AskConfirmation(Command, frozen=True, kw_only=True):
+class AskConfirmation(OfExecution, frozen=True, kw_only=True):
     """An execution stops at a gate until somebody decides."""
 
-    task_id: Id
-    execution_id: UUID
-    epoch: Int32
     confirmation_id: UUID
     gate: Annotated[str, Meta(min_length=1, max_length=64)]
     card: Json
     expires_at: Instant
+    call_sha256: Annotated[str, Meta(max_length=64)] = ""
+    on_timeout: OnTimeout = OnTimeout.DENY
+    quorum: Annotated[int, Meta(ge=1, le=10)] = 1
+    prevent_self_approval: bool = False
+
+
+class WithdrawConfirmation(OfExecution, frozen=True, kw_only=True):
+    """An execution went on without the answer it asked for."""
+
+    confirmation_id: UUID
+    reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+
+
+class LookUpDecision(OfExecution, frozen=True, kw_only=True):
+    """An execution wants to know what was decided; the answer is `Decided`."""
+
+    confirmation_id: UUID
+
+
+class Decided(Struct, frozen=True, kw_only=True):
+    """What was decided on a confirmation; ``decision`` is ``None`` while it is pending.
+
+    ``expired`` when nobody decided in time, which counts as denied.
+    """
+
+    decision: Decision | None = None
+    reason: str = ""
+    by: str = ""
+    scope: Scope = Scope.CALL
+    pattern: str = ""
+    expired: bool = False
+
+
+class RecordCall(OfExecution, frozen=True, kw_only=True):
+    """What a runner does about a tool call: sent, and answered, before the agent is.
+
+    With ``confirmation_id`` it uses that approval, which can be done once.
+    """
+
+    call: ToolCall
+    verdict: Verdict
+    rule: Annotated[str, Meta(max_length=200)]
+    gates: Annotated[list[str], Meta(max_length=50)] = []
+    confirmation_id: UUID | None = None
+    grant_id: UUID | None = None
+    reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+
+
+class OpenSession(OfExecution, frozen=True, kw_only=True):
+    """An agent named its conversation."""
+
+    agent: Annotated[str, Meta(max_length=64)]
+    session_id: Annotated[str, Meta(max_length=200)]
+    store: Annotated[str, Meta(max_length=64)] = ""
+
+
+class AnswerQuestion(OfExecution, frozen=True, kw_only=True):
+    """A question that is no gate was answered, by ``proxy:<agent>``."""
+
+    question: Annotated[str, Meta(max_length=2_000)]
+    answer: Annotated[str, Meta(max_length=2_000)]
+    by: Annotated[str, Meta(max_length=80)]
+
+
+class SwitchAgent(OfExecution, frozen=True, kw_only=True):
+    """The agent failed: another one takes over with the next attempt."""
+
+    to_agent: Annotated[str, Meta(max_length=64)]
+    reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
 
 
 class Outcome(StrEnum):
@@ -64,14 +140,13 @@ class Outcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"  # its runner is going down and killed it: as if the lease had expired
+    PARKED = "parked"  # its process was ended while a confirmation waits; another one goes on
+    PAUSED = "paused"  # it is to go on at ``until``, for the provider's quota is used up
 
 
-class FinishExecution(Command, frozen=True, kw_only=True):
+class FinishExecution(OfExecution, frozen=True, kw_only=True):
     """An execution has ended and no process of it is left."""
 
-    task_id: Id
-    execution_id: UUID
-    epoch: Int32
     outcome: Outcome
     exit_code: Int32 | None = None
     error: Annotated[str, Meta(max_length=2_000)] = ""
@@ -81,6 +156,24 @@ class FinishExecution(Command, frozen=True, kw_only=True):
     cut: Cut | None = None
     duration_sec: Annotated[float, Meta(ge=0)] = 0.0
     usage: Usage = Usage()
+    until: Instant | None = None
+
+
+class Resume(Struct, frozen=True, kw_only=True):
+    """What a new process needs to go on where another one was.
+
+    With ``confirmation_id`` something was decided meanwhile: an approval is for the one call whose
+    hash is ``call_sha256``, and which ``what`` puts into words. ``summary`` is what to begin with
+    if the session cannot be loaded.
+    """
+
+    session_id: str = ""
+    confirmation_id: UUID | None = None
+    gate: str = ""
+    what: str = ""
+    call_sha256: str = ""
+    decided: Decided | None = None
+    summary: str = ""
 
 
 class Assignment(Struct, frozen=True, kw_only=True):
@@ -96,6 +189,12 @@ class Assignment(Struct, frozen=True, kw_only=True):
     metadata: Json
     agent: str | None = None
     traceparent: str | None = None
+    prompt: str = ""
+    created_by: str = ""
+    rules: Rules = Rules()
+    allowances: list[Allowance] = []
+    resume: Resume | None = None
+    spent: Usage = Usage()
 
 
 class Assignments(Struct, frozen=True, kw_only=True):
@@ -125,6 +224,12 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "renew": Renew,
     "progress": ReportProgress,
     "ask": AskConfirmation,
+    "withdraw": WithdrawConfirmation,
+    "decision": LookUpDecision,
+    "record": RecordCall,
+    "session": OpenSession,
+    "answered": AnswerQuestion,
+    "switch": SwitchAgent,
     "finish": FinishExecution,
 }
 """The runner's side, ``pandar.v1.run.{action}.{runner}``."""

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
+from events.calls import Scope, ToolCall, Verdict
 from events.instant import Instant
 
 Json = dict[str, Any]
@@ -50,6 +51,10 @@ class FailureKind(StrEnum):
     START = "start"  # it could not be started at all
     LOST_RUNNER = "lost_runner"  # its runner vanished and nobody wants another attempt
     DENIED = "denied"  # a confirmation was denied or expired and the task cannot go on
+    AGENT = "agent"  # the agent crashed, broke its protocol, refused, or did not succeed
+    MODEL = "model"  # the agent's model could not be reached, or answered with an error
+    QUOTA = "quota"  # the provider's quota is used up
+    BUDGET = "budget"  # it cost what the task may cost, and nobody allowed more
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -59,10 +64,27 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """What an execution consumed."""
+    """What an execution consumed.
+
+    ``input_tokens`` leaves out those read from a cache. Tokens and cost are ``None`` where the
+    agent does not tell; ``cost_usd`` is at list price.
+    """
 
     cpu_sec: float = 0.0
     max_rss_bytes: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    thought_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+class OnTimeout(StrEnum):
+    """What becomes of a confirmation nobody decides in time; never an approval."""
+
+    DENY = "deny"
+    CANCEL = "cancel"  # the task
+    ESCALATE = "escalate"  # once: others are told, and the time begins anew; then deny
 
 
 class Cut(Struct, frozen=True, kw_only=True):
@@ -84,6 +106,7 @@ class TaskCreated(Event, frozen=True, kw_only=True, tag="task.created"):
     priority: Priority = Priority.MEDIUM
     metadata: Json = {}
     scheduled_at: Instant | None = None
+    prompt: str = ""
 
 
 class TaskUpdated(Event, frozen=True, kw_only=True, tag="task.updated"):
@@ -117,6 +140,8 @@ class TaskStarted(Event, frozen=True, kw_only=True, tag="task.started"):
     epoch: int
     runner_id: str
     agent: str | None = None
+    resumes: UUID | None = None
+    store: str = ""
 
 
 class TaskProgressed(Event, frozen=True, kw_only=True, tag="task.progressed"):
@@ -136,13 +161,45 @@ class ConfirmationRequested(Event, frozen=True, kw_only=True, tag="task.confirma
     card: Json
     card_sha256: str
     expires_at: Instant
+    call_sha256: str = ""
+    on_timeout: OnTimeout = OnTimeout.DENY
+    quorum: int = 1
+    prevent_self_approval: bool = False
+
+
+class ApprovalGiven(Event, frozen=True, kw_only=True, tag="task.approval_given"):
+    """One of several people whose approval it takes has approved; the task still waits."""
+
+    confirmation_id: UUID
+    by: str
+    reason: str = ""
+
+
+class LinkIssued(Event, frozen=True, kw_only=True, tag="task.link_issued"):
+    """Whoever has a secret text may see this confirmation, and decide it as ``approver``.
+
+    Of the text only the SHA-256 is kept, in hex. It is worth nothing once that is decided.
+    """
+
+    confirmation_id: UUID
+    approver: str
+    token_sha256: str
 
 
 class TaskConfirmed(Event, frozen=True, kw_only=True, tag="task.confirmed"):
-    """Somebody approved what the card showed."""
+    """Somebody approved what the card showed.
+
+    ``by`` decided, also where a service spoke for them; empty in events of before. ``pattern``,
+    ``uses`` and ``until`` are those of a `Scope` beyond the call.
+    """
 
     confirmation_id: UUID
     reason: str = ""
+    by: str = ""
+    scope: Scope = Scope.CALL
+    pattern: str = ""
+    uses: int | None = None
+    until: Instant | None = None
 
 
 class TaskDenied(Event, frozen=True, kw_only=True, tag="task.denied"):
@@ -150,6 +207,7 @@ class TaskDenied(Event, frozen=True, kw_only=True, tag="task.denied"):
 
     confirmation_id: UUID
     reason: str = ""
+    by: str = ""
 
 
 class ChangesRequested(Event, frozen=True, kw_only=True, tag="task.changes_requested"):
@@ -157,6 +215,21 @@ class ChangesRequested(Event, frozen=True, kw_only=True, tag="task.changes_reque
 
     confirmation_id: UUID
     reason: str
+    by: str = ""
+
+
+class ConfirmationEscalated(Event, frozen=True, kw_only=True, tag="task.confirmation_escalated"):
+    """Nobody decided in time: others are asked too, until ``expires_at``."""
+
+    confirmation_id: UUID
+    expires_at: Instant
+
+
+class ConfirmationWithdrawn(Event, frozen=True, kw_only=True, tag="task.confirmation_withdrawn"):
+    """Who asked wants to know no more: it went on by itself."""
+
+    confirmation_id: UUID
+    reason: str = ""
 
 
 class ConfirmationExpired(Event, frozen=True, kw_only=True, tag="task.confirmation_expired"):
@@ -174,15 +247,71 @@ class QuestionAnswered(Event, frozen=True, kw_only=True, tag="task.question_answ
     by: str
 
 
+class CallDecided(Event, frozen=True, kw_only=True, tag="task.call_decided"):
+    """What was done about a tool call, and the rule that said so, before the agent heard of it.
+
+    With ``confirmation_id`` and ``allow`` it is the one use of that approval; ``grant_id`` names
+    the standing grant that let it pass.
+    """
+
+    execution_id: UUID
+    call: ToolCall
+    call_sha256: str
+    verdict: Verdict
+    rule: str
+    gates: list[str] = []
+    confirmation_id: UUID | None = None
+    grant_id: UUID | None = None
+    reason: str = ""
+
+
+class SessionOpened(Event, frozen=True, kw_only=True, tag="task.session_opened"):
+    """The agent's own name for its conversation: with it, another process can go on.
+
+    ``store`` names the runner's data directory, where workspace and home are.
+    """
+
+    execution_id: UUID
+    agent: str
+    session_id: str
+    store: str = ""
+
+
+class TaskPaused(Event, frozen=True, kw_only=True, tag="task.paused"):
+    """The execution ended and goes on by itself at ``until``: ``reason`` is ``quota``."""
+
+    execution_id: UUID
+    reason: str
+    until: Instant
+    from_status: Status = Status.RUNNING
+    detail: str = ""
+    output_tail: str = ""
+    duration_sec: float = 0.0
+    output_bytes: int = 0
+    cut: Cut | None = None
+    usage: Usage = Usage()
+
+
 class TaskParked(Event, frozen=True, kw_only=True, tag="task.parked"):
     """The agent's process was ended to free its slot while the confirmation waits."""
 
     execution_id: UUID
     session_id: str = ""
+    output_tail: str = ""
+    duration_sec: float = 0.0
+    output_bytes: int = 0
+    cut: Cut | None = None
+    usage: Usage = Usage()
+
+
+class ResumeRequested(Event, frozen=True, kw_only=True, tag="task.resume_requested"):
+    """What a parked task waited for was decided: it waits for a runner to go on."""
+
+    reason: str = ""
 
 
 class TaskResumed(Event, frozen=True, kw_only=True, tag="task.resumed"):
-    """A parked execution goes on in a new process."""
+    """A parked task goes on in a new process: ``execution_id`` is the new execution's."""
 
     execution_id: UUID
     epoch: int
@@ -288,12 +417,20 @@ TaskEvent = (
     | TaskStarted
     | TaskProgressed
     | ConfirmationRequested
+    | ApprovalGiven
+    | LinkIssued
     | TaskConfirmed
     | TaskDenied
     | ChangesRequested
+    | ConfirmationEscalated
+    | ConfirmationWithdrawn
     | ConfirmationExpired
+    | CallDecided
+    | SessionOpened
     | QuestionAnswered
+    | TaskPaused
     | TaskParked
+    | ResumeRequested
     | TaskResumed
     | AgentSwitched
     | TaskCompleted

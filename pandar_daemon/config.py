@@ -37,7 +37,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_jwks: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
-    agents: frozenset[str] = frozenset({"claude", "codex", "gemini"})
     slots: int = 4
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     lease_ttl_sec: float = 8.0

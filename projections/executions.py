@@ -14,8 +14,11 @@ from events.task import (
     TaskCompleted,
     TaskDeleted,
     TaskFailed,
+    TaskParked,
+    TaskPaused,
     TaskResumed,
     TaskStarted,
+    Usage,
 )
 from projections.base import (
     Change,
@@ -31,6 +34,12 @@ from projections.base import (
 
 LOST: Final = "lost"
 """The status of an execution whose runner vanished; the others are those of tasks."""
+
+PARKED: Final = "parked"
+"""The status of an execution that was ended while a confirmation waits."""
+
+PAUSED: Final = "paused"
+"""The status of an execution that ended for the provider's quota, and goes on later."""
 
 RUNNING: Final = Status.RUNNING.value
 
@@ -85,15 +94,22 @@ def _resumed(event: TaskResumed, recorded: Recorded) -> list[Change]:
 
 
 def _ended(
-    event: TaskCompleted | TaskFailed | TaskCancelled, status: Status, recorded: Recorded
+    event: TaskCompleted | TaskFailed | TaskCancelled | TaskParked | TaskPaused,
+    status: str,
+    recorded: Recorded,
 ) -> Row:
     cut = None if event.cut is None else {"start": event.cut.start, "end": event.cut.end}
-    usage = {"cpu_sec": event.usage.cpu_sec, "max_rss_bytes": event.usage.max_rss_bytes}
+    usage = {
+        name: value
+        for name in Usage.__struct_fields__
+        if (value := getattr(event.usage, name)) is not None
+    }
+    exit_code = None if isinstance(event, TaskParked | TaskPaused) else event.exit_code
     return {
-        "status": status.value,
+        "status": status,
         "completed_at": recorded.recorded_at,
         "duration": event.duration_sec,
-        "exit_code": event.exit_code,
+        "exit_code": exit_code,
         "output_tail": storable(event.output_tail),
         "output_bytes": event.output_bytes,
         "cut": cut,
@@ -102,8 +118,20 @@ def _ended(
 
 
 @_changes.register
+def _parked(event: TaskParked, recorded: Recorded) -> list[Change]:
+    row = _ended(event, PARKED, recorded)
+    return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
+
+
+@_changes.register
+def _paused(event: TaskPaused, recorded: Recorded) -> list[Change]:
+    row = {**_ended(event, PAUSED, recorded), "error": storable(event.detail) or None}
+    return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
+
+
+@_changes.register
 def _completed(event: TaskCompleted, recorded: Recorded) -> list[Change]:
-    row = _ended(event, Status.COMPLETED, recorded)
+    row = _ended(event, Status.COMPLETED.value, recorded)
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
 
 
@@ -111,7 +139,7 @@ def _completed(event: TaskCompleted, recorded: Recorded) -> list[Change]:
 def _failed(event: TaskFailed, recorded: Recorded) -> list[Change]:
     if event.execution_id is None:
         return []  # the execution ended when it was lost; this ends the task
-    row = {**_ended(event, Status.FAILED, recorded), "error": storable(event.error)}
+    row = {**_ended(event, Status.FAILED.value, recorded), "error": storable(event.error)}
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
 
 
@@ -119,7 +147,7 @@ def _failed(event: TaskFailed, recorded: Recorded) -> list[Change]:
 def _cancelled(event: TaskCancelled, recorded: Recorded) -> list[Change]:
     if event.execution_id is None:
         return []
-    row = _ended(event, Status.CANCELLED, recorded)
+    row = _ended(event, Status.CANCELLED.value, recorded)
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
 
 
@@ -141,5 +169,5 @@ def _deleted(_event: TaskDeleted, recorded: Recorded) -> list[Change]:
 _CASES: Final = _changes.registry
 
 EXECUTIONS: Final = ReadModel(
-    name="executions", version=1, tables=(TABLE,), handles=types_of(_CASES), on=_on
+    name="executions", version=2, tables=(TABLE,), handles=types_of(_CASES), on=_on
 )

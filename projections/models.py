@@ -7,6 +7,7 @@ from typing import Final
 
 from projections.base import ReadModel
 from projections.executions import EXECUTIONS
+from projections.notifications import NOTIFICATIONS
 from projections.outputs import OUTPUTS
 from projections.projects import PROJECTS
 from projections.stats import STATS
@@ -14,5 +15,6 @@ from projections.tasks import TASKS
 from projections.timeline import TIMELINE
 
 MODELS: Final[Mapping[str, ReadModel]] = {
-    model.name: model for model in (TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS)
+    model.name: model
+    for model in (TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS, NOTIFICATIONS)
 }

@@ -12,6 +12,8 @@ from events.task import (
     TaskCompleted,
     TaskDeleted,
     TaskFailed,
+    TaskParked,
+    TaskPaused,
     TaskStarted,
 )
 from projections.base import Change, Delete, ReadModel, Row, Table, Upsert, project_id, task_id
@@ -37,6 +39,8 @@ HANDLES: Final = (
     "task.completed",
     "task.failed",
     "task.cancelled",
+    "task.parked",
+    "task.paused",
     "task.deleted",
 )
 
@@ -53,7 +57,7 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
             return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
         case ExecutionLost():
             return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), {"complete": True})]
-        case TaskCompleted() | TaskFailed() | TaskCancelled():
+        case TaskCompleted() | TaskFailed() | TaskCancelled() | TaskParked() | TaskPaused():
             return _ended(recorded, event)
         case TaskDeleted():
             return [Delete(TABLE.name, (task_id(recorded),))]
@@ -61,7 +65,10 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
             return []
 
 
-def _ended(recorded: Recorded, event: TaskCompleted | TaskFailed | TaskCancelled) -> list[Change]:
+def _ended(
+    recorded: Recorded,
+    event: TaskCompleted | TaskFailed | TaskCancelled | TaskParked | TaskPaused,
+) -> list[Change]:
     if event.execution_id is None:
         return []
     row: Row = {"complete": True}
@@ -72,4 +79,4 @@ def _ended(recorded: Recorded, event: TaskCompleted | TaskFailed | TaskCancelled
     return [Upsert(TABLE.name, (task_id(recorded), event.execution_id), row)]
 
 
-OUTPUTS: Final = ReadModel(name="outputs", version=1, tables=(TABLE,), handles=HANDLES, on=_on)
+OUTPUTS: Final = ReadModel(name="outputs", version=2, tables=(TABLE,), handles=HANDLES, on=_on)

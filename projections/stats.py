@@ -16,6 +16,7 @@ from events.task import (
     ChangesRequested,
     ConfirmationExpired,
     ConfirmationRequested,
+    ConfirmationWithdrawn,
     Event,
     Status,
     TaskCancelled,
@@ -25,6 +26,7 @@ from events.task import (
     TaskDeleted,
     TaskDenied,
     TaskFailed,
+    TaskPaused,
     TaskRetried,
     TaskStarted,
 )
@@ -60,8 +62,8 @@ def _created(_event: TaskCreated) -> Move:
 
 
 @_move.register
-def _started(_event: TaskStarted) -> Move:
-    return PENDING, RUNNING
+def _started(event: TaskStarted) -> Move:
+    return (PENDING if event.resumes is None else RUNNING), RUNNING
 
 
 @_move.register
@@ -73,6 +75,7 @@ def _asked(_event: ConfirmationRequested) -> Move:
 @_move.register(TaskDenied)
 @_move.register(ChangesRequested)
 @_move.register(ConfirmationExpired)
+@_move.register(ConfirmationWithdrawn)
 def _decided(_event: Event) -> Move:
     return WAITING, RUNNING
 
@@ -99,6 +102,11 @@ def _cancelled(event: TaskCancelled) -> Move:
 
 @_move.register
 def _retried(event: TaskRetried) -> Move:
+    return event.from_status.value, PENDING
+
+
+@_move.register
+def _paused(event: TaskPaused) -> Move:
     return event.from_status.value, PENDING
 
 
@@ -134,5 +142,5 @@ def _took(event: Event) -> float:
 _CASES: Final = _move.registry
 
 STATS: Final = ReadModel(
-    name="stats", version=1, tables=(COUNTS, DURATIONS), handles=types_of(_CASES), on=_on
+    name="stats", version=2, tables=(COUNTS, DURATIONS), handles=types_of(_CASES), on=_on
 )

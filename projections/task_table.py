@@ -16,6 +16,7 @@ FIELDS: Final = (
     ("name", "text"),
     ("description", "text"),
     ("command", "text"),
+    ("prompt", "text"),
     ("priority", "text"),
     ("status", "text"),
     ("status_reason", "text"),
@@ -34,6 +35,7 @@ FIELDS: Final = (
     ("attempt", "integer"),
     ("execution_id", "uuid"),
     ("runner_id", "text"),
+    ("agent", "text"),
     ("confirmation_id", "uuid"),
     ("version", "bigint"),
     ("position", "bigint"),
@@ -68,7 +70,7 @@ TABLE: Final = Table(
         "(name, id) WHERE NOT deleted",
         (
             "(priority_rank DESC, queued_at, id)"
-            " WHERE status = 'pending' AND status_reason IN ('queued', 'retry_at') AND NOT deleted"
+            " WHERE status_reason IN ('queued', 'retry_at', 'quota', 'resuming') AND NOT deleted"
         ),
         "(scheduled_at) WHERE status = 'pending' AND status_reason IS NULL AND NOT deleted",
         "(confirmation_expires_at) WHERE status = 'waiting_confirmation' AND NOT deleted",

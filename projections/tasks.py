@@ -17,13 +17,16 @@ from events.envelope import Recorded
 from events.task import (
     CancelRequested,
     ChangesRequested,
+    ConfirmationEscalated,
     ConfirmationExpired,
     ConfirmationRequested,
+    ConfirmationWithdrawn,
     Event,
     ExecutionLost,
     FailureKind,
     Json,
     Priority,
+    ResumeRequested,
     StartRequested,
     Status,
     TaskCancelled,
@@ -34,6 +37,7 @@ from events.task import (
     TaskDenied,
     TaskFailed,
     TaskParked,
+    TaskPaused,
     TaskProgressed,
     TaskResumed,
     TaskRetried,
@@ -53,7 +57,7 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
     texts: Row = {}
     for name, place in _TEXTS:
         if name in row:
-            texts[place] = row[name] or None
+            texts[place] = row[name] or (row.get("prompt") if name == "command" else None) or None
     return [Upsert(TABLE.name, key, row), *([Upsert(WORDS.name, key, texts)] if texts else [])]
 
 
@@ -75,6 +79,7 @@ def _created(event: TaskCreated, recorded: Recorded) -> Row:
         "name": storable(event.name),
         "description": storable(event.description),
         "command": storable(event.command),
+        "prompt": storable(event.prompt) or None,
         "status": PENDING,
         "progress": 0,
         "created_by": event.created_by,
@@ -124,6 +129,15 @@ def _start_requested(_event: StartRequested, recorded: Recorded) -> Row:
 
 @_values.register
 def _started(event: TaskStarted, recorded: Recorded) -> Row:
+    if event.resumes is not None:
+        return {
+            "status": RUNNING,
+            "status_reason": None,
+            "attempt": event.attempt,
+            "execution_id": event.execution_id,
+            "runner_id": event.runner_id,
+            "agent": event.agent,
+        }
     return {
         "status": RUNNING,
         "status_reason": None,
@@ -137,6 +151,7 @@ def _started(event: TaskStarted, recorded: Recorded) -> Row:
         "attempt": event.attempt,
         "execution_id": event.execution_id,
         "runner_id": event.runner_id,
+        "agent": event.agent,
         "not_before": None,
     }
 
@@ -164,8 +179,36 @@ _NOTHING_TO_CONFIRM: Final[Row] = {"confirmation_id": None, "confirmation_expire
 @_values.register(TaskDenied)
 @_values.register(ChangesRequested)
 @_values.register(ConfirmationExpired)
+@_values.register(ConfirmationWithdrawn)
 def _decided(_event: Event, _recorded: Recorded) -> Row:
     return {"status": RUNNING, "status_reason": None, **_NOTHING_TO_CONFIRM}
+
+
+@_values.register
+def _escalated(event: ConfirmationEscalated, _recorded: Recorded) -> Row:
+    return {"confirmation_expires_at": event.expires_at}
+
+
+@_values.register
+def _resume_requested(_event: ResumeRequested, recorded: Recorded) -> Row:
+    return {
+        "status": RUNNING,
+        "status_reason": "resuming",
+        "queued_at": recorded.recorded_at,
+        "not_before": None,
+    }
+
+
+@_values.register
+def _paused(event: TaskPaused, recorded: Recorded) -> Row:
+    return {
+        "status": PENDING,
+        "status_reason": event.reason,
+        "queued_at": recorded.recorded_at,
+        "not_before": event.until,
+        "runner_id": None,
+        **_NOTHING_TO_CONFIRM,
+    }
 
 
 @_values.register
@@ -244,7 +287,7 @@ def _lost(_event: ExecutionLost, _recorded: Recorded) -> Row:
 
 _CASES: Final = _values.registry
 
-TASKS: Final = ReadModel(name="tasks", version=2, tables=(TABLE, WORDS), handles=("task.",), on=_on)
+TASKS: Final = ReadModel(name="tasks", version=3, tables=(TABLE, WORDS), handles=("task.",), on=_on)
 
 
 def shown(row: Mapping[str, object], now: datetime, *, key_held: bool = False) -> Json:
@@ -264,7 +307,7 @@ def _reason(row: Mapping[str, object], now: datetime, *, key_held: bool) -> obje
         return reason
     if reason is None:
         return None if row["scheduled_at"] is None else "scheduled"
-    if reason == "retry_at" and isinstance(not_before, datetime) and not_before > now:
+    if reason in {"retry_at", "quota"} and isinstance(not_before, datetime) and not_before > now:
         return reason
     return "blocked_key" if key_held else "queued"
 

@@ -8,17 +8,25 @@ from typing import Final
 from msgspec import UNSET, Raw
 
 from events import codec
+from events.calls import Verdict
 from events.envelope import Recorded
 from events.instant import text
 from events.task import (
     AgentSwitched,
+    ApprovalGiven,
+    CallDecided,
     CancelRequested,
     ChangesRequested,
+    ConfirmationEscalated,
     ConfirmationExpired,
     ConfirmationRequested,
+    ConfirmationWithdrawn,
     Event,
     ExecutionLost,
+    LinkIssued,
     QuestionAnswered,
+    ResumeRequested,
+    SessionOpened,
     StartRequested,
     TaskCancelled,
     TaskCompleted,
@@ -28,6 +36,7 @@ from events.task import (
     TaskDenied,
     TaskFailed,
     TaskParked,
+    TaskPaused,
     TaskProgressed,
     TaskResumed,
     TaskRetried,
@@ -69,6 +78,10 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
 
 def _why(sentence: str, reason: str) -> str:
     return f"{sentence}: {reason}" if reason else sentence
+
+
+def _by(sentence: str, who: str) -> str:
+    return f"{sentence} by {who}" if who else sentence
 
 
 @singledispatch
@@ -113,17 +126,17 @@ def _asked(event: ConfirmationRequested) -> str:
 
 @summary.register
 def _confirmed(event: TaskConfirmed) -> str:
-    return _why("Approved", event.reason)
+    return _why(_by("Approved", event.by), event.reason)
 
 
 @summary.register
 def _denied(event: TaskDenied) -> str:
-    return _why("Denied", event.reason)
+    return _why(_by("Denied", event.by), event.reason)
 
 
 @summary.register
 def _changes(event: ChangesRequested) -> str:
-    return _why("Asked for changes", event.reason)
+    return _why(_by("Changes asked for", event.by), event.reason)
 
 
 @summary.register
@@ -134,6 +147,50 @@ def _expired(_event: ConfirmationExpired) -> str:
 @summary.register
 def _answered(event: QuestionAnswered) -> str:
     return f"{event.by} answered “{event.question}” with “{event.answer}”"
+
+
+@summary.register
+def _vote(event: ApprovalGiven) -> str:
+    return _why(f"{event.by} approved; it takes more than one", event.reason)
+
+
+@summary.register
+def _link(event: LinkIssued) -> str:
+    return f"Made an approval link for {event.approver}"
+
+
+@summary.register
+def _escalated(event: ConfirmationEscalated) -> str:
+    return f"Nobody decided in time: asks others too, until {text(event.expires_at)}"
+
+
+@summary.register
+def _withdrawn(event: ConfirmationWithdrawn) -> str:
+    return _why("Needs no decision any more", event.reason)
+
+
+_VERDICTS: Final = {Verdict.ALLOW: "Allowed", Verdict.ASK: "Asks about", Verdict.DENY: "Refused"}
+
+
+@summary.register
+def _call(event: CallDecided) -> str:
+    what = event.call.command or event.call.title or event.call.tool or event.call.kind.value
+    return f"{_VERDICTS[event.verdict]} ({event.rule}): {what[:200]}"
+
+
+@summary.register
+def _session(event: SessionOpened) -> str:
+    return f"{event.agent} opened session {event.session_id}"
+
+
+@summary.register
+def _resume(event: ResumeRequested) -> str:
+    return _why("Waits for a runner to go on", event.reason)
+
+
+@summary.register
+def _paused(event: TaskPaused) -> str:
+    return _why(f"Paused ({event.reason}) until {text(event.until)}", event.detail)
 
 
 @summary.register

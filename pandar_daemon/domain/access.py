@@ -94,20 +94,41 @@ ACTION_PERMISSION: Final[dict[str, Permission]] = {
     "task.retry": Permission.TASK_EXECUTE,
     "task.lose": Permission.SYSTEM_RUN,
     "task.expire": Permission.SYSTEM_RUN,
+    "task.link": Permission.TASK_MANAGE,
     "project.create": Permission.PROJECT_WRITE,
     "project.update": Permission.PROJECT_WRITE,
     "project.add_member": Permission.PROJECT_MANAGE,
     "project.remove_member": Permission.PROJECT_MANAGE,
+    "notification.create": Permission.SYSTEM_RUN,
+    "notification.report": Permission.SYSTEM_RUN,
+    "notification.remind": Permission.SYSTEM_RUN,
+    "notification.resolve": Permission.SYSTEM_RUN,
+    "notification.click": Permission.SYSTEM_RUN,
+    "notification.channel": Permission.SYSTEM_RUN,
+    "notification.read": Permission.NOTIFICATION_READ,
+    "notification.read_all": Permission.NOTIFICATION_READ,
+    "notification.settings": Permission.NOTIFICATION_WRITE,
+    "notification.project_settings": Permission.NOTIFICATION_MANAGE,
     "run.claim": Permission.RUNNER_RUN,
     "run.renew": Permission.RUNNER_RUN,
     "run.progress": Permission.RUNNER_RUN,
     "run.ask": Permission.RUNNER_RUN,
+    "run.withdraw": Permission.RUNNER_RUN,
+    "run.decision": Permission.RUNNER_RUN,
+    "run.record": Permission.RUNNER_RUN,
+    "run.session": Permission.RUNNER_RUN,
+    "run.answered": Permission.RUNNER_RUN,
+    "run.switch": Permission.RUNNER_RUN,
     "run.finish": Permission.RUNNER_RUN,
 }
 """What each command needs, by ``category.action``."""
 
-_NO_PROJECT: Final = frozenset({"project.create"})
-"""Actions that happen in no project yet: the ceiling alone decides."""
+_NO_PROJECT: Final = frozenset({"project.create"}) | frozenset(
+    action
+    for action in ACTION_PERMISSION
+    if action.startswith("notification.") and action != "notification.project_settings"
+)
+"""Actions that happen in no project (yet): the ceiling alone decides."""
 
 
 class Principal(Struct, frozen=True):

@@ -7,7 +7,7 @@ came and mean nothing to us. ``null`` counts as absent.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
@@ -15,10 +15,18 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from events.commands import Command, CreateSchedule, CreateTask, UpdateSchedule, UpdateTask
+from events.calls import GATE_NAMES
+from events.commands import (
+    Command,
+    CreateSchedule,
+    CreateTask,
+    UpdateSchedule,
+    UpdateTask,
+    User,
+)
 from events.instant import to_utc
 from events.problem import FieldError
-from events.task import Json
+from events.task import Json, OnTimeout
 from pandar_daemon.domain.guard import dangerous
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
 
@@ -79,6 +87,15 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     on_lost: OnLost = OnLost.RETRY
     on_deny: OnDeny = OnDeny.CONTINUE
     confirm_timeout_sec: Annotated[int, Meta(ge=60, le=2_592_000)] = 86_400
+    on_timeout: OnTimeout = OnTimeout.DENY
+    park_after_sec: Seconds = 600
+    quorum: Annotated[int, Meta(ge=1, le=10)] = 1
+    prevent_self_approval: bool = False
+    watchers: Annotated[list[User], Meta(max_length=50)] = []
+    max_cost_usd: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    max_proxy_answers: Annotated[int, Meta(ge=0, le=100)] = 3
+    model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     max_output_bytes: Annotated[int, Meta(ge=65_536, le=2**30)] = 64 * 2**20
 
 
@@ -93,12 +110,21 @@ _PATTERN_RULE: Final = {
 """Said instead of a regular expression."""
 
 
+GatesOf = Callable[[int | None], Collection[str]]
+"""The gates a task of a project may name; ``None`` for a task whose project is not known here."""
+
+
+def registered(_project: int | None) -> Collection[str]:
+    """Return the gates that are known everywhere."""
+    return GATE_NAMES
+
+
 def options(metadata: Json, agents: Collection[str]) -> TaskOptions:
     """Return what a task's metadata asks for.
 
     Raises `Invalid` naming every bad field as ``metadata.<key>``.
     """
-    faults = list(_metadata_faults(metadata, agents))
+    faults = list(_metadata_faults(metadata, agents, registered(None)))
     if faults:
         raise invalid(faults)
     return read_options(metadata)
@@ -113,12 +139,14 @@ def read_options(metadata: Json) -> TaskOptions:
     return msgspec.convert(found, TaskOptions)
 
 
-def validate(command: Command, agents: Collection[str], now: datetime) -> None:
+def validate(
+    command: Command, agents: Collection[str], now: datetime, gates_of: GatesOf = registered
+) -> None:
     """Return when everything a command says can be accepted at ``now``.
 
     Raises `Invalid` with all errors at once. Limits of length and type are those of decoding.
     """
-    faults = list(_faults(command, agents, now))
+    faults = list(_faults(command, agents, now, gates_of))
     if faults:
         raise invalid(faults)
 
@@ -130,20 +158,37 @@ def validate_text(field: str, text: str) -> None:
         raise invalid(faults)
 
 
-def _faults(command: Command, agents: Collection[str], now: datetime) -> Iterator[FieldError]:
+def _faults(
+    command: Command, agents: Collection[str], now: datetime, gates_of: GatesOf
+) -> Iterator[FieldError]:
     values = {name: getattr(command, name) for name in command.__struct_fields__}
     metadata = values.pop("metadata", UNSET)
     for name, value in values.items():
-        if name in {"name", "command"} and isinstance(value, str):
+        if name in {"name", "command", "prompt"} and isinstance(value, str):
             yield from _text_faults(name, value)
         else:
             yield from nul_faults(value, name)
     if isinstance(command, CreateTask | CreateSchedule | UpdateSchedule):
         yield from _command_faults(command.command)
+    if isinstance(command, CreateTask):
+        yield from _work_faults(command, agents)
     if isinstance(metadata, dict):
-        yield from _metadata_faults(metadata, agents)
+        gates = gates_of(values.get("project_id"))
+        yield from _metadata_faults(metadata, agents, gates)
     if isinstance(command, CreateTask | UpdateTask) and isinstance(command.scheduled_at, datetime):
         yield from _time_faults("scheduled_at", command.scheduled_at, now)
+
+
+def _work_faults(command: CreateTask, agents: Collection[str]) -> Iterator[FieldError]:
+    """A task is either a command or a prompt, and a prompt is somebody's."""
+    if command.command is None and command.prompt is None:
+        yield FieldError(field="command", rule="needs a value: a task is a command or a prompt")
+    elif command.command is not None and command.prompt is not None:
+        rule = "must be absent where there is a command: a task is one or the other"
+        yield FieldError(field="prompt", rule=rule)
+    elif command.prompt is not None and command.metadata.get("agent") is None:
+        known = ", ".join(sorted(agents))
+        yield FieldError(field="metadata.agent", rule=f"is needed for a prompt: one of {known}")
 
 
 def _text_faults(field: str, text: str) -> Iterator[FieldError]:
@@ -171,7 +216,9 @@ def _time_faults(field: str, at: datetime, now: datetime) -> Iterator[FieldError
             yield FieldError(field=field, rule="must not be more than ten years ahead")
 
 
-def _metadata_faults(metadata: Json, agents: Collection[str]) -> Iterator[FieldError]:
+def _metadata_faults(
+    metadata: Json, agents: Collection[str], gates: Collection[str]
+) -> Iterator[FieldError]:
     faults = list(_json_faults(metadata, "metadata", 1))
     if not faults and len(msgspec.json.encode(metadata)) > METADATA_MAX:
         faults = [
@@ -181,6 +228,7 @@ def _metadata_faults(metadata: Json, agents: Collection[str]) -> Iterator[FieldE
     if not faults:
         for key in _named(metadata):
             yield from _option_faults(key, metadata[key], agents)
+        yield from _gate_faults(metadata.get("gates"), gates)
 
 
 def _named(metadata: Json) -> list[str]:
@@ -201,6 +249,13 @@ def _option_faults(key: str, value: object, agents: Collection[str]) -> Iterator
         yield FieldError(field=path, rule=f"must be one of {', '.join(sorted(agents))}")
     elif key == "concurrency_key" and not str(option).strip():
         yield FieldError(field=path, rule="must not be blank")
+
+
+def _gate_faults(wanted: object, gates: Collection[str]) -> Iterator[FieldError]:
+    for n, gate in enumerate(wanted if isinstance(wanted, list) else []):
+        if isinstance(gate, str) and gate not in gates:
+            rule = f"must be one of {', '.join(sorted(gates))}"
+            yield FieldError(field=f"metadata.gates[{n}]", rule=rule)
 
 
 def _json_faults(value: object, path: str, depth: int) -> Iterator[FieldError]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from events.calls import Rules
 from events.task import Json
 
 
@@ -19,6 +20,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     on_lost: str = "retry"  # "retry" while max_retries last, then confirm | "confirm" | "fail"
     on_deny: str = "continue"  # "continue" | "cancel"
     concurrency_key: str | None = None
+    confirm_timeout_sec: int = 86_400
 
 
 def policy(metadata: Json) -> Policy:
@@ -30,7 +32,19 @@ def policy(metadata: Json) -> Policy:
         on_lost=_text(metadata, "on_lost") or "retry",
         on_deny=_text(metadata, "on_deny") or "continue",
         concurrency_key=_text(metadata, "concurrency_key"),
+        confirm_timeout_sec=_seconds(metadata.get("confirm_timeout_sec")),
     )
+
+
+def rules_in(_project: int, metadata: Json) -> Rules:
+    """Return what a task's metadata alone says its calls are judged by; raises nothing."""
+    gates = metadata.get("gates")
+    named = [gate for gate in gates if isinstance(gate, str)] if isinstance(gates, list) else []
+    return Rules(policy=_text(metadata, "approval_policy") or "auto_with_gates", gates=named)
+
+
+def _seconds(value: object) -> int:
+    return value if type(value) is int and value > 0 else 86_400
 
 
 def _text(metadata: Json, key: str) -> str | None:

@@ -13,6 +13,7 @@ and an agent tomorrow, whose permission request is one more signal::
 * The first reason to end a run is the one reported. But who has lost the lease reports nothing
   at all, whatever happened before, and who gives up what never started leaves it to expire.
 * A run is reported when, and only when, nothing of its process tree is left.
+* A conversation that is over ends its process; what came of it is reported.
 * Progress is told at most four times a second, and only when it changed.
 """
 
@@ -23,14 +24,17 @@ from signal import Signals
 from typing import assert_never
 from uuid import UUID
 
+from msgspec import structs
+
 from events.commands import TAIL_MAX
 from events.running import FinishExecution, Outcome
-from events.task import FailureKind
+from events.task import FailureKind, Usage
 from pandar_daemon.domain.signals import (
     Abandoned,
     Allow,
     AnySignal,
     CancelRequested,
+    Concluded,
     Discard,
     Effect,
     Exited,
@@ -46,7 +50,9 @@ from pandar_daemon.domain.signals import (
     StartFailed,
     Tell,
     Tick,
+    Waiting,
 )
+from pandar_daemon.domain.talking import Conclude
 from pandar_daemon.domain.terminal import Terminal
 
 PROGRESS_INTERVAL_SEC = 0.25
@@ -77,6 +83,9 @@ class Session:
         self._terminal = Terminal(TAIL_MAX)
         self._output_bytes = 0
         self._error = ""
+        self._waiting_since: float | None = None
+        self._waited_sec = 0.0
+        self._conclusion: Conclude | None = None
         self._told: int | None = None
         self._told_at = -PROGRESS_INTERVAL_SEC
 
@@ -93,11 +102,16 @@ class Session:
                 return self._end(Reason.CANCELLED, signal.at)
             case Abandoned():
                 return self._end(Reason.ABANDONED, signal.at)
+            case Concluded():
+                self._conclusion = self._conclusion or signal.conclusion
+                return self._end(Reason.CONCLUDED, signal.at)
             case OutputUnkept():
                 self._error = self._error or signal.error
                 return self._end(Reason.UNKEPT, signal.at)
             case Started():
                 return self._begin(signal)
+            case Waiting():
+                return self._pause(signal)
             case StartFailed():
                 return self._fail_to_start(signal)
             case Output():
@@ -154,9 +168,20 @@ class Session:
     def _pass(self, at: float) -> list[Effect]:
         if self.phase is not Phase.RUNNING:
             return []
-        if self._timeout_sec is not None and self._duration(at) >= self._timeout_sec:
+        if self._timeout_sec is not None and self._worked(at) >= self._timeout_sec:
             return self._end(Reason.TIMEOUT, at)
         return self._tell(at)
+
+    def _pause(self, signal: Waiting) -> list[Effect]:
+        if self._waiting_since is not None:
+            self._waited_sec += max(0.0, signal.at - self._waiting_since)
+        self._waiting_since = signal.at if signal.asked else None
+        return []
+
+    def _worked(self, at: float) -> float:
+        """Return for how long it ran without people being asked."""
+        waiting = 0.0 if self._waiting_since is None else at - self._waiting_since
+        return self._duration(at) - self._waited_sec - waiting
 
     def _tell(self, at: float) -> list[Effect]:
         progress = self._terminal.progress
@@ -186,9 +211,22 @@ class Session:
             output_bytes=self._output_bytes,
             cut=end.cut,
             duration_sec=self._duration(end.at),
-            usage=end.usage,
+            usage=self._usage(end),
+            until=self._conclusion.until
+            if outcome is Outcome.PAUSED and self._conclusion
+            else None,
         )
         return [Finish(report)]
+
+    def _usage(self, end: Exited) -> Usage:
+        """Return what the process took and the agent told."""
+        if self._conclusion is None:
+            return end.usage
+        return structs.replace(
+            self._conclusion.usage,
+            cpu_sec=end.usage.cpu_sec,
+            max_rss_bytes=end.usage.max_rss_bytes,
+        )
 
     def _verdict(self, end: Exited) -> tuple[Outcome, FailureKind, str]:  # noqa: PLR0911 - a table
         """Return how a run that is reported ended, and for people why."""
@@ -202,6 +240,9 @@ class Session:
             return Outcome.FAILED, FailureKind.TIMEOUT, error
         if self.reason is Reason.UNKEPT:
             return Outcome.FAILED, kind, f"its output could not be kept: {self._error}"
+        if self.reason is Reason.CONCLUDED and self._conclusion is not None:
+            over = self._conclusion
+            return over.outcome, over.kind, over.error
         if self._started_at is None:
             return Outcome.FAILED, FailureKind.START, f"could not be started: {self._error}"
         if end.exit_code == 0:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from events.running import FinishExecution
 from events.task import Cut, Usage
+from pandar_daemon.domain.talking import Conclude
 
 
 class Reason(StrEnum):
@@ -18,6 +19,7 @@ class Reason(StrEnum):
     UNKEPT = auto()  # its output could not be kept
     LOST = auto()  # the lease belongs to nobody or to another
     ABANDONED = auto()  # this runner is going down
+    CONCLUDED = auto()  # the conversation with the agent is over
 
 
 # --- signals: what happened, and when --------------------------------------------------------
@@ -47,8 +49,20 @@ class Abandoned(Signal, frozen=True, kw_only=True):
     """This runner is going down."""
 
 
+class Concluded(Signal, frozen=True, kw_only=True):
+    """The conversation with the agent is over, and this came of it."""
+
+    conclusion: Conclude
+
+
 class Started(Signal, frozen=True, kw_only=True):
     """The process runs."""
+
+
+class Waiting(Signal, frozen=True, kw_only=True):
+    """People are being asked, or no longer: that time does not count towards the timeout."""
+
+    asked: bool
 
 
 class StartFailed(Signal, frozen=True, kw_only=True):
@@ -90,7 +104,9 @@ AnySignal = (
     | LeaseLost
     | CancelRequested
     | Abandoned
+    | Concluded
     | Started
+    | Waiting
     | StartFailed
     | Output
     | OutputUnkept

@@ -32,8 +32,14 @@ TaskCommand = (
     | do.RetryTask
     | do.LoseExecution
     | do.ExpireConfirmation
+    | do.IssueLink
     | tell.ReportProgress
     | tell.AskConfirmation
+    | tell.WithdrawConfirmation
+    | tell.RecordCall
+    | tell.OpenSession
+    | tell.AnswerQuestion
+    | tell.SwitchAgent
     | tell.FinishExecution
     | Dispatch
 )
@@ -68,12 +74,24 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
             return task_execution.progress(task, command)
         case tell.AskConfirmation():
             return task_execution.ask(task, command)
+        case tell.WithdrawConfirmation():
+            return task_execution.withdraw(task, command)
+        case tell.RecordCall():
+            return task_execution.record(task, command)
+        case tell.OpenSession():
+            return task_execution.open_session(task, command)
+        case tell.AnswerQuestion():
+            return task_execution.answered(task, command)
+        case tell.SwitchAgent():
+            return task_execution.switch(task, command)
         case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():
             return task_execution.lose(task, command, ask)
         case do.ExpireConfirmation():
             return task_confirmation.expire(task, command, ask)
+        case do.IssueLink():
+            return task_confirmation.issue_link(task, command)
         case _:
             assert_never(command)
 
@@ -88,12 +106,13 @@ def _create(task: Task, command: do.CreateTask, ask: Ask) -> list[did.TaskEvent]
         task_id=task.task_id,
         project_id=command.project_id,
         name=command.name,
-        command=command.command,
+        command=command.command or "",
         created_by=ask.user,
         description=command.description or "",
         priority=command.priority,
         metadata=command.metadata,
         scheduled_at=command.scheduled_at,
+        prompt=command.prompt or "",
     )
     start = command.scheduled_at is None if command.auto_start is None else command.auto_start
     return [created, did.StartRequested()] if start else [created]

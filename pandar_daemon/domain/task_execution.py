@@ -8,7 +8,7 @@ exactly once: finished by its runner, or lost when its lease expired.
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID, uuid5
 
 import msgspec
@@ -17,8 +17,11 @@ from msgspec import Struct
 from events import commands as do
 from events import running as tell
 from events import task as did
+from events.calls import Verdict
 from events.task import FailureKind, Json, Status
+from pandar_daemon.domain.refusals import Rejected
 from pandar_daemon.domain.retry import backoff_sec
+from pandar_daemon.domain.task_confirmation import LOST_GATE, resumed
 from pandar_daemon.domain.task_rules import (
     Ask,
     Stale,
@@ -28,9 +31,8 @@ from pandar_daemon.domain.task_rules import (
     status_of,
     tell_outcome,
 )
-from pandar_daemon.domain.task_state import Execution, Task, evolve
+from pandar_daemon.domain.task_state import Conversation, Execution, Task, evolve
 
-LOST_GATE = "lost_runner"
 RECOVERY_SEC = 24 * 3600.0
 """How long a lost task waits for somebody to decide whether it runs again."""
 
@@ -40,21 +42,31 @@ class Dispatch(Struct, frozen=True, kw_only=True):
 
     execution_id: UUID
     runner_id: str
+    store: str = ""
 
 
 def dispatch(task: Task, command: Dispatch, ask: Ask) -> list[did.TaskEvent]:
-    """Start an execution of a queued task whose pause is over."""
+    """Start an execution of a queued task whose pause is over, or of a parked one that goes on."""
     early = task.not_before is not None and ask.at < task.not_before
-    if task.status is not Status.PENDING or not task.queued or early:
+    queued = task.status is Status.PENDING and task.queued and not early
+    elsewhere = task.resuming and task.store and command.store not in {"", task.store}
+    if elsewhere or not (queued or task.resuming):
         raise refuse(task, "dispatch")
-    return [
-        did.TaskStarted(
-            execution_id=command.execution_id,
-            attempt=task.attempt + 1,
-            epoch=task.epoch + 1,
-            runner_id=command.runner_id,
-        )
-    ]
+    started = did.TaskStarted(
+        execution_id=command.execution_id,
+        attempt=task.attempt + 1,
+        epoch=task.epoch + 1,
+        runner_id=command.runner_id,
+        agent=task.agent,
+        resumes=task.last_execution if task.resuming else None,
+        store=command.store,
+    )
+    if not task.resuming:
+        return [started]
+    back = did.TaskResumed(
+        execution_id=command.execution_id, epoch=started.epoch, runner_id=command.runner_id
+    )
+    return [started, back]
 
 
 def _live(task: Task, execution_id: UUID, epoch: int) -> Execution:
@@ -82,19 +94,6 @@ def card_sha256(card: Json) -> str:
     return hashlib.sha256(msgspec.json.encode(card, order="sorted")).hexdigest()
 
 
-def _requested(
-    execution_id: UUID, confirmation_id: UUID, gate: str, card: Json, expires_at: datetime
-) -> did.ConfirmationRequested:
-    return did.ConfirmationRequested(
-        confirmation_id=confirmation_id,
-        execution_id=execution_id,
-        gate=gate,
-        card=card,
-        card_sha256=card_sha256(card),
-        expires_at=expires_at,
-    )
-
-
 def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
     """Stop at a gate; silent when this very request is pending."""
     _live(task, command.execution_id, command.epoch)
@@ -104,8 +103,103 @@ def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
     if task.pending is not None or task.cancel_requested:
         raise refuse(task, "ask about")
     tell_outcome(task, wanted)
+    requested = did.ConfirmationRequested(
+        confirmation_id=wanted,
+        execution_id=command.execution_id,
+        gate=command.gate,
+        card=command.card,
+        card_sha256=card_sha256(command.card),
+        expires_at=command.expires_at,
+        call_sha256=command.call_sha256,
+        on_timeout=command.on_timeout,
+        quorum=command.quorum,
+        prevent_self_approval=command.prevent_self_approval,
+    )
+    return [requested]
+
+
+def withdraw(task: Task, command: tell.WithdrawConfirmation) -> list[did.TaskEvent]:
+    """Take back what was asked; silent when it is not pending any more."""
+    _live(task, command.execution_id, command.epoch)
+    if task.pending is None or task.pending.confirmation_id != command.confirmation_id:
+        return []
+    of = command.confirmation_id
+    return [did.ConfirmationWithdrawn(confirmation_id=of, reason=command.reason)]
+
+
+def record(task: Task, command: tell.RecordCall) -> list[did.TaskEvent]:
+    """Record what is done about a call; an approval that is quoted is used up by it."""
+    _live(task, command.execution_id, command.epoch)
+    if command.confirmation_id is not None and command.verdict is Verdict.ALLOW:
+        _check_approval(task, command)
     return [
-        _requested(command.execution_id, wanted, command.gate, command.card, command.expires_at)
+        did.CallDecided(
+            execution_id=command.execution_id,
+            call=command.call,
+            call_sha256=command.call.sha256,
+            verdict=command.verdict,
+            rule=command.rule,
+            gates=command.gates,
+            confirmation_id=command.confirmation_id,
+            grant_id=command.grant_id,
+            reason=command.reason,
+        )
+    ]
+
+
+def _check_approval(task: Task, command: tell.RecordCall) -> None:
+    known = task.answered
+    if (
+        known is None
+        or known.confirmation_id != command.confirmation_id
+        or known.decision is not do.Decision.APPROVE
+        or known.call_sha256 != command.call.sha256
+        or task.cancel_requested
+    ):
+        msg = f"confirmation {command.confirmation_id} does not approve this call, or no longer"
+        raise Rejected(msg, state=str(task.status))
+
+
+def open_session(task: Task, command: tell.OpenSession) -> list[did.TaskEvent]:
+    """Record the agent's name for its conversation; silent when it is known."""
+    _live(task, command.execution_id, command.epoch)
+    known = Conversation(command.agent, command.session_id, command.store)
+    if task.conversation == known:
+        return []
+    opened = did.SessionOpened(
+        execution_id=command.execution_id,
+        agent=command.agent,
+        session_id=command.session_id,
+        store=command.store,
+    )
+    return [opened]
+
+
+def answered(task: Task, command: tell.AnswerQuestion) -> list[did.TaskEvent]:
+    """Record the answer to a question that is no gate."""
+    _live(task, command.execution_id, command.epoch)
+    return [
+        did.QuestionAnswered(
+            execution_id=command.execution_id,
+            question=command.question,
+            answer=command.answer,
+            by=command.by,
+        )
+    ]
+
+
+def switch(task: Task, command: tell.SwitchAgent) -> list[did.TaskEvent]:
+    """Let another agent take over with the next attempt."""
+    _live(task, command.execution_id, command.epoch)
+    if task.agent == command.to_agent:
+        return []
+    return [
+        did.AgentSwitched(
+            execution_id=command.execution_id,
+            from_agent=task.agent or "",
+            to_agent=command.to_agent,
+            reason=command.reason,
+        )
     ]
 
 
@@ -116,10 +210,14 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
         return _give_up(task, command, ask)
     if command.outcome is tell.Outcome.COMPLETED:
         return [_completed(task, command)]
+    if command.outcome is tell.Outcome.PARKED and not task.cancel_requested:
+        return _parked(task, command)
+    if command.outcome is tell.Outcome.PAUSED and not task.cancel_requested:
+        return [_paused(task, command, ask)]
     if command.outcome is tell.Outcome.CANCELLED or task.cancel_requested:
         return [_cancelled(task, command)]
     denied = command.kind is FailureKind.DENIED  # asking again would overrule who said no
-    will_retry = not denied and task.retries < task.policy.max_retries
+    will_retry = task.switched or (not denied and task.retries < task.policy.max_retries)
     failed = did.TaskFailed(
         execution_id=command.execution_id,
         error=command.error,
@@ -133,7 +231,43 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
         usage=command.usage,
         will_retry=will_retry,
     )
-    return [failed, _retried_later(evolve(task, failed), ask)] if will_retry else [failed]
+    if not will_retry:
+        return [failed]
+    after = evolve(task, failed)
+    if task.switched:
+        return [failed, retried(after, ask.at, reason=f"{task.agent} takes over", automatic=True)]
+    return [failed, _retried_later(after, ask)]
+
+
+def _parked(task: Task, command: tell.FinishExecution) -> list[did.TaskEvent]:
+    """End an execution that waits; what was decided in that very moment lets it go on at once."""
+    parked = did.TaskParked(
+        execution_id=command.execution_id,
+        session_id=task.conversation.session_id if task.conversation else "",
+        output_tail=command.output_tail,
+        duration_sec=command.duration_sec,
+        output_bytes=command.output_bytes,
+        cut=command.cut,
+        usage=command.usage,
+    )
+    if task.pending is not None:
+        return [parked]
+    return [parked, *resumed(evolve(task, parked), "decided while it was parked")]
+
+
+def _paused(task: Task, command: tell.FinishExecution, ask: Ask) -> did.TaskPaused:
+    return did.TaskPaused(
+        execution_id=command.execution_id,
+        reason="quota",
+        until=command.until or ask.at + timedelta(seconds=backoff_sec(10)),
+        from_status=status_of(task),
+        detail=command.error,
+        output_tail=command.output_tail,
+        duration_sec=command.duration_sec,
+        output_bytes=command.output_bytes,
+        cut=command.cut,
+        usage=command.usage,
+    )
 
 
 def _retried_later(task: Task, ask: Ask) -> did.TaskRetried:
@@ -208,6 +342,8 @@ def _after_loss(
         return [did.TaskCancelled(from_status=status_of(task), reason="its runner was lost")]
     if task.pending is not None:
         return []  # the confirmation outlives the process; its decision says how to go on
+    if task.answered is not None and task.conversation is not None:
+        return resumed(task, "its runner was lost before it heard the decision")
     if not command.begun:
         return [retried(task, ask.at, reason="its runner was lost before it began", automatic=True)]
     if task.policy.on_lost == "fail":
@@ -215,10 +351,16 @@ def _after_loss(
     if task.policy.on_lost == "retry" and task.retries < task.policy.max_retries:
         return [_retried_later(task, ask)]
     card = _recovery_card(task, before, command)
-    requested = _requested(
-        command.execution_id, command.confirmation_id, LOST_GATE, card, command.expires_at
-    )
-    return [requested]
+    return [
+        did.ConfirmationRequested(
+            confirmation_id=command.confirmation_id,
+            execution_id=command.execution_id,
+            gate=LOST_GATE,
+            card=card,
+            card_sha256=card_sha256(card),
+            expires_at=command.expires_at,
+        )
+    ]
 
 
 def _recovery_card(task: Task, before: Task, command: do.LoseExecution) -> Json:

@@ -57,7 +57,9 @@ def failed(task: Task, error: str, kind: FailureKind) -> did.TaskFailed:
 
 def tell_outcome(task: Task, confirmation_id: UUID) -> None:
     """Raise `Rejected` with the outcome, if this confirmation was decided before."""
-    for known, decision in task.decided:
-        if known == confirmation_id:
-            msg = f"confirmation {confirmation_id} was already decided: {decision}"
+    for known in task.decided:
+        if known.confirmation_id == confirmation_id:
+            said = "expired" if known.expired else str(known.decision)
+            by = f" by {known.by}" if known.by else ""
+            msg = f"confirmation {confirmation_id} was already decided{by}: {said}"
             raise Rejected(msg, state=str(task.status))

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from events import commands as do
 from events import task as did
-from events.task import Json, Priority, Status
+from events.calls import Allowance, Scope
+from events.task import Json, OnTimeout, Priority, Status, Usage
 from pandar_daemon.domain.partial import stated
 from pandar_daemon.domain.policy import Policy, policy
 
@@ -27,12 +28,49 @@ class Execution(Struct, frozen=True):
     held_key: str | None = None
 
 
-class Pending(Struct, frozen=True):
-    """The confirmation that waits for a decision."""
+class Pending(Struct, frozen=True, kw_only=True):
+    """The confirmation that waits for a decision.
+
+    ``links`` are the hashes of its approval links and whom they speak for.
+    """
 
     confirmation_id: UUID
     card_sha256: str
     expires_at: datetime
+    gate: str = ""
+    gates: tuple[str, ...] = ()
+    what: str = ""
+    call_sha256: str = ""
+    on_timeout: OnTimeout = OnTimeout.DENY
+    escalated: bool = False
+    quorum: int = 1
+    votes: tuple[str, ...] = ()
+    prevent_self_approval: bool = False
+    links: tuple[tuple[str, str], ...] = ()
+
+
+class Settled(Struct, frozen=True, kw_only=True):
+    """A decision that was made; ``expired`` when it was made by nobody, in time."""
+
+    confirmation_id: UUID
+    decision: do.Decision
+    reason: str = ""
+    by: str = ""
+    scope: Scope = Scope.CALL
+    pattern: str = ""
+    expired: bool = False
+    gate: str = ""
+    gates: tuple[str, ...] = ()
+    what: str = ""
+    call_sha256: str = ""
+
+
+class Conversation(Struct, frozen=True):
+    """The agent's own session, and the runner's data directory it is in."""
+
+    agent: str
+    session_id: str
+    store: str
 
 
 class Task(Struct, frozen=True):
@@ -45,6 +83,8 @@ class Task(Struct, frozen=True):
     name: str = ""
     description: str = ""
     command: str = ""
+    prompt: str = ""
+    created_by: str = ""
     priority: Priority = Priority.MEDIUM
     metadata: Json = {}
     scheduled_at: datetime | None = None
@@ -58,8 +98,18 @@ class Task(Struct, frozen=True):
     last_execution: UUID | None = None
     progress: int = 0
     pending: Pending | None = None  # set exactly while WAITING_CONFIRMATION
-    decided: tuple[tuple[UUID, do.Decision], ...] = ()
+    decided: tuple[Settled, ...] = ()
+    answered: Settled | None = None  # decided last, and not used yet
     cancel_requested: bool = False  # only while an execution is live
+    agent: str | None = None  # who works on it now
+    switched: bool = False  # another agent takes over when this execution has failed
+    conversation: Conversation | None = None  # it can go on, until a run from the start
+    parked: bool = False  # its execution was ended on purpose while it waits
+    resuming: bool = False  # waits for a runner to go on; only while RUNNING without an execution
+    store: str = ""  # where its last execution was
+    allowances: tuple[tuple[UUID | None, Allowance], ...] = ()  # for one execution, or for all
+    spent: Usage = Usage()
+    tail: str = ""  # the end of what the last execution of an agent said, if it is to go on
 
 
 def initial(task_id: int) -> Task:
@@ -83,22 +133,47 @@ def evolve(task: Task, event: did.Event) -> Task:
         case did.TaskProgressed():
             return _with(task, progress=event.progress)
         case did.ConfirmationRequested():
-            pending = Pending(event.confirmation_id, event.card_sha256, event.expires_at)
-            return _with(task, status=Status.WAITING_CONFIRMATION, pending=pending)
-        case did.TaskConfirmed():
-            return _after_decision(task, event.confirmation_id, do.Decision.APPROVE)
-        case did.TaskDenied() | did.ConfirmationExpired():
-            return _after_decision(task, event.confirmation_id, do.Decision.DENY)
-        case did.ChangesRequested():
-            return _after_decision(task, event.confirmation_id, do.Decision.CHANGES)
+            pending = _pending(event)
+            return _with(task, status=Status.WAITING_CONFIRMATION, pending=pending, answered=None)
+        case (
+            did.ApprovalGiven()
+            | did.LinkIssued()
+            | did.ConfirmationEscalated()
+            | did.ConfirmationWithdrawn()
+        ):
+            return _while_pending(task, event)
+        case (
+            did.TaskConfirmed()
+            | did.TaskDenied()
+            | did.ChangesRequested()
+            | did.ConfirmationExpired()
+        ):
+            return _after_decision(task, event)
+        case did.CallDecided():
+            return _after_call(task, event)
+        case did.QuestionAnswered():
+            return _with(task, answered=None)
+        case did.SessionOpened():
+            talk = Conversation(event.agent, event.session_id, event.store)
+            return _with(task, conversation=talk)
+        case did.AgentSwitched():
+            return _with(task, agent=event.to_agent, conversation=None, switched=True)
+        case did.TaskParked():
+            parked = _with(_spent(task, event.usage), execution=None, parked=True)
+            return _with(parked, tail=event.output_tail)
+        case did.ResumeRequested():
+            return _with(task, status=Status.RUNNING, resuming=True, parked=False)
+        case did.TaskPaused():
+            return _after_paused(task, event)
         case did.CancelRequested():
             return _with(task, status=Status.RUNNING, cancel_requested=True, pending=None)
         case did.TaskCompleted():
-            return _over(task, Status.COMPLETED)
+            return _over(_spent(task, event.usage), Status.COMPLETED)
         case did.TaskFailed():
-            return _over(task, Status.FAILED)
+            tail = event.output_tail if task.prompt else ""
+            return _with(_over(_spent(task, event.usage), Status.FAILED), tail=tail)
         case did.TaskCancelled():
-            return _over(task, Status.CANCELLED)
+            return _over(_spent(task, event.usage), Status.CANCELLED)
         case did.TaskRetried():
             return _after_retried(task, event)
         case did.ExecutionLost():
@@ -119,16 +194,21 @@ def _created(event: did.TaskCreated) -> Task:
         name=event.name,
         description=event.description,
         command=event.command,
+        prompt=event.prompt,
+        created_by=event.created_by,
         priority=event.priority,
         metadata=event.metadata,
         scheduled_at=event.scheduled_at,
         policy=policy(event.metadata),
+        agent=policy(event.metadata).agent,
     )
 
 
 def _after_updated(task: Task, event: did.TaskUpdated) -> Task:
     updated = _with(task, **stated(event))
-    return _with(updated, policy=policy(updated.metadata))
+    terms = policy(updated.metadata)
+    agent = task.agent if terms.agent == task.policy.agent else terms.agent
+    return _with(updated, policy=terms, agent=agent)
 
 
 def _after_started(task: Task, event: did.TaskStarted) -> Task:
@@ -146,12 +226,157 @@ def _after_started(task: Task, event: did.TaskStarted) -> Task:
         last_execution=event.execution_id,
         progress=0,
         cancel_requested=False,
+        parked=False,
+        resuming=False,
+        switched=False,
+        store=event.store,
+        allowances=_carried(task, event),
     )
 
 
-def _after_decision(task: Task, confirmation_id: UUID, decision: do.Decision) -> Task:
-    decided = (*task.decided, (confirmation_id, decision))
-    return _with(task, status=Status.RUNNING, pending=None, decided=decided)
+def _carried(task: Task, event: did.TaskStarted) -> tuple[tuple[UUID | None, Allowance], ...]:
+    """Return what was allowed beforehand: an execution's own goes on where that goes on."""
+    return tuple(
+        (event.execution_id if of else None, allowance)
+        for of, allowance in task.allowances
+        if of is None or of == event.resumes
+    )
+
+
+def _pending(event: did.ConfirmationRequested) -> Pending:
+    card = event.card
+    gates, what = card.get("gates"), card.get("command") or card.get("title")
+    return Pending(
+        confirmation_id=event.confirmation_id,
+        card_sha256=event.card_sha256,
+        expires_at=event.expires_at,
+        gate=event.gate,
+        gates=tuple(map(str, gates)) if isinstance(gates, list) else (event.gate,),
+        what=what if isinstance(what, str) else "",
+        call_sha256=event.call_sha256,
+        on_timeout=event.on_timeout,
+        quorum=event.quorum,
+        prevent_self_approval=event.prevent_self_approval,
+    )
+
+
+def _while_pending(
+    task: Task,
+    event: did.ApprovalGiven
+    | did.LinkIssued
+    | did.ConfirmationEscalated
+    | did.ConfirmationWithdrawn,
+) -> Task:
+    pending = task.pending
+    if pending is None or pending.confirmation_id != event.confirmation_id:
+        return task
+    match event:
+        case did.ApprovalGiven():
+            changes: Json = {"votes": (*pending.votes, event.by)}
+        case did.LinkIssued():
+            changes = {"links": (*pending.links, (event.token_sha256, event.approver))}
+        case did.ConfirmationEscalated():
+            changes = {"escalated": True, "expires_at": event.expires_at}
+        case did.ConfirmationWithdrawn():
+            return _with(task, status=Status.RUNNING, pending=None)
+    return _with(task, pending=msgspec.structs.replace(pending, **changes))
+
+
+def _after_decision(
+    task: Task,
+    event: did.TaskConfirmed | did.TaskDenied | did.ChangesRequested | did.ConfirmationExpired,
+) -> Task:
+    settled = _settled(event)
+    pending = task.pending
+    if pending is not None:
+        settled = msgspec.structs.replace(
+            settled,
+            gate=pending.gate,
+            gates=pending.gates,
+            what=pending.what,
+            call_sha256=pending.call_sha256,
+        )
+    decided = (*task.decided, settled)
+    return _with(task, status=Status.RUNNING, pending=None, decided=decided, answered=settled)
+
+
+def _settled(
+    event: did.TaskConfirmed | did.TaskDenied | did.ChangesRequested | did.ConfirmationExpired,
+) -> Settled:
+    of = event.confirmation_id
+    match event:
+        case did.TaskConfirmed():
+            return Settled(
+                confirmation_id=of,
+                decision=do.Decision.APPROVE,
+                reason=event.reason,
+                by=event.by,
+                scope=event.scope,
+                pattern=event.pattern,
+            )
+        case did.ChangesRequested():
+            return Settled(
+                confirmation_id=of,
+                decision=do.Decision.CHANGES,
+                reason=event.reason,
+                by=event.by,
+            )
+        case did.TaskDenied():
+            return Settled(
+                confirmation_id=of, decision=do.Decision.DENY, reason=event.reason, by=event.by
+            )
+        case did.ConfirmationExpired():
+            return Settled(confirmation_id=of, decision=do.Decision.DENY, expired=True)
+
+
+def _after_call(task: Task, event: did.CallDecided) -> Task:
+    used = task.answered
+    if used is None or used.confirmation_id != event.confirmation_id:
+        return task
+    if used.scope not in {Scope.EXECUTION, Scope.PATTERN}:
+        return _with(task, answered=None)
+    allowance = Allowance(
+        gates=list(used.gates),
+        pattern=used.pattern if used.scope is Scope.PATTERN else "",
+        confirmation_id=str(used.confirmation_id),
+    )
+    of = event.execution_id if used.scope is Scope.EXECUTION else None
+    return _with(task, answered=None, allowances=(*task.allowances, (of, allowance)))
+
+
+def _after_paused(task: Task, event: did.TaskPaused) -> Task:
+    return _with(
+        _spent(task, event.usage),
+        status=Status.PENDING,
+        queued=True,
+        not_before=event.until,
+        execution=None,
+        pending=None,
+        cancel_requested=False,
+        tail=event.output_tail,
+    )
+
+
+def _spent(task: Task, usage: Usage) -> Task:
+    if usage == Usage():
+        return task
+    return _with(task, spent=added(task.spent, usage))
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    """Return what two executions consumed together; memory is the greater of both."""
+
+    def plus(a: float | None, b: float | None) -> float | None:
+        return b if a is None else a if b is None else a + b
+
+    sums = {
+        name: plus(getattr(one, name), getattr(other, name))
+        for name in Usage.__struct_fields__
+        if name != "max_rss_bytes"
+    }
+    return msgspec.convert(
+        {**sums, "max_rss_bytes": max(one.max_rss_bytes, other.max_rss_bytes)}, Usage
+    )
 
 
 def _over(task: Task, status: Status) -> Task:
@@ -162,7 +387,10 @@ def _over(task: Task, status: Status) -> Task:
         not_before=None,
         execution=None,
         pending=None,
+        answered=None,
         cancel_requested=False,
+        parked=False,
+        resuming=False,
     )
 
 
@@ -174,5 +402,12 @@ def _after_retried(task: Task, event: did.TaskRetried) -> Task:
         not_before=event.not_before,
         execution=None,
         pending=None,
+        parked=False,
         retries=task.retries + event.counted if event.automatic else 0,
+        conversation=task.conversation if _interrupted(task) else None,
     )
+
+
+def _interrupted(task: Task) -> bool:
+    """Whether its last execution did not end by itself: then its conversation can go on."""
+    return task.status in {Status.RUNNING, Status.WAITING_CONFIRMATION}

@@ -3,6 +3,7 @@
 Every port is proven by one contract suite in ``tests/contract`` against the real thing.
 """
 
+from pandar_daemon.ports.agents import Agents, Driver, Launch
 from pandar_daemon.ports.audit import BusAudit, LogAudit, ServedRows
 from pandar_daemon.ports.bus import (
     Door,
@@ -14,6 +15,17 @@ from pandar_daemon.ports.bus import (
     Sender,
     StreamBehind,
     Wire,
+)
+from pandar_daemon.ports.channels import (
+    Channels,
+    Checkpoints,
+    Delivered,
+    Fate,
+    Item,
+    Links,
+    Notice,
+    NotificationReads,
+    Sealer,
 )
 from pandar_daemon.ports.identity import Verifier
 from pandar_daemon.ports.leases import Leadership, Lease, Leases, Rejections
@@ -36,7 +48,7 @@ from pandar_daemon.ports.log import (
     Verdict,
 )
 from pandar_daemon.ports.output import Chunk, OutputKey, Outputs, Spool, Spools
-from pandar_daemon.ports.processes import Exit, Process, ProcessHost, Spec
+from pandar_daemon.ports.processes import Exit, Process, ProcessHost, Spec, Talk
 from pandar_daemon.ports.reads import Page, ProjectReads, TaskFilter, TaskReads, WorkQueue
 from pandar_daemon.ports.time import Clock
 from pandar_daemon.ports.views import (
@@ -50,36 +62,47 @@ from pandar_daemon.ports.views import (
 )
 
 __all__ = [
+    "Agents",
     "Append",
     "AppendFailed",
     "Appended",
     "BusAudit",
     "ChangeRefused",
+    "Channels",
     "Checkpoint",
     "CheckpointLost",
+    "Checkpoints",
     "Chunk",
     "Clock",
     "Conflict",
+    "Delivered",
     "Door",
+    "Driver",
     "EventStore",
     "EventStream",
     "Exit",
+    "Fate",
     "Fenced",
     "Handler",
     "Head",
     "Headers",
+    "Item",
     "Key",
     "KeyTaken",
+    "Launch",
     "Leadership",
     "Lease",
     "LeaseChange",
     "LeaseOp",
     "Leases",
+    "Links",
     "Live",
     "LogAudit",
     "LogDamaged",
     "Message",
     "Move",
+    "Notice",
+    "NotificationReads",
     "Numbers",
     "OutputKey",
     "Outputs",
@@ -91,6 +114,7 @@ __all__ = [
     "Receipt",
     "Rejections",
     "Replayed",
+    "Sealer",
     "Sender",
     "ServedRows",
     "Spec",
@@ -98,6 +122,7 @@ __all__ = [
     "Spools",
     "Step",
     "StreamBehind",
+    "Talk",
     "TaskFilter",
     "TaskReads",
     "Verdict",

@@ -22,6 +22,8 @@ class Exit(Struct, frozen=True, kw_only=True):
 class Spec(Struct, frozen=True, kw_only=True):
     """What to run. ``environment`` is complete: nothing is inherited.
 
+    With ``piped`` its standard input and output are pipes, and only its errors go to the terminal.
+
     ``until`` is the first `Process.allow_until`, in force before the first instruction.
     """
 
@@ -32,10 +34,32 @@ class Spec(Struct, frozen=True, kw_only=True):
     until: float = math.inf
     columns: int = 120
     rows: int = 40
+    piped: bool = False
+
+
+class Talk(Protocol):
+    """The way to talk with a program: its pipes, or the keyboard of its terminal."""
+
+    async def write(self, data: bytes) -> None:
+        """Give it input, waiting while it takes none; in vain once it reads no more."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return what it wrote to its pipe next; empty once it will write no more."""
+        ...
+
+    def close_input(self) -> None:
+        """Let it read the end of its input, where there is one. Idempotent."""
+        ...
 
 
 class Process(Protocol):
     """A process tree under a guardian that outlives us only long enough to kill it."""
+
+    @property
+    def talk(self) -> Talk:
+        """The way to talk with it."""
+        ...
 
     def output(self) -> AsyncIterator[bytes]:
         """Iterate over what the terminal shows, until nothing of the tree is left to show more."""

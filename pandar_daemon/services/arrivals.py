@@ -12,9 +12,18 @@ from pandar_daemon.ports import Live, ProjectReads
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.streams import Streams
 
-QUEUED = frozenset({"task.start_requested", "task.retried"})
+QUEUED = frozenset({"task.start_requested", "task.retried", "task.resume_requested"})
 """The task itself may be given now."""
-FREED = frozenset({"task.completed", "task.failed", "task.cancelled", "task.execution_lost"})
+FREED = frozenset(
+    {
+        "task.completed",
+        "task.failed",
+        "task.cancelled",
+        "task.execution_lost",
+        "task.parked",
+        "task.paused",
+    }
+)
 """A concurrency key may be free for another task, and this one may be queued again."""
 LOOK_SEC = 0.010
 PATIENCE_SEC = 1.0

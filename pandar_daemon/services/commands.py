@@ -27,7 +27,7 @@ from events.problem import FieldError
 from events.task import Event
 from pandar_daemon.domain import project as project_rules
 from pandar_daemon.domain import task as task_rules
-from pandar_daemon.domain.access import require_action
+from pandar_daemon.domain.access import Principal, require_action
 from pandar_daemon.domain.project import Project, ProjectCommand
 from pandar_daemon.domain.refusals import (
     Invalid,
@@ -38,6 +38,7 @@ from pandar_daemon.domain.refusals import (
     VersionMismatch,
 )
 from pandar_daemon.domain.task import TaskCommand
+from pandar_daemon.domain.task_confirmation import approver_of
 from pandar_daemon.domain.task_rules import Ask, Stale
 from pandar_daemon.domain.task_state import Task
 from pandar_daemon.ports import (
@@ -154,6 +155,7 @@ class Commands:
         if not number:
             raise NotFound(what)
         what = what if state.project_id else f"project {number}"
+        request = _on_behalf(request, state)
         project = await self._streams.load(PROJECT, number, max_age_sec=PROJECT_AGE_SEC)
         try:
             _permit(request, project.state, what)
@@ -262,6 +264,15 @@ class Commands:
 _AGAIN = "send it again with the same command id"
 
 
+def _on_behalf(request: Request, task: Task) -> Request:
+    """Return a request as made by whom an approval link speaks for; what they may counts now."""
+    command = request.command
+    if not isinstance(command, do.ConfirmTask) or command.link is None or task.pending is None:
+        return request
+    principal = Principal(approver_of(task, command.link))
+    return msgspec.structs.replace(request, principal=principal)
+
+
 def _permit(request: Request, project: Project, what: str) -> None:
     """Raise `NotFound` or `Forbidden` unless the action is allowed in this project."""
     if request.action != "project.create" and (
@@ -279,7 +290,7 @@ def _fenced(lease: LeaseChange | None) -> Rejected:
 
 
 def _task_of(command: do.Command) -> int:
-    if isinstance(command, tell.ReportProgress | tell.AskConfirmation | tell.FinishExecution):
+    if isinstance(command, tell.OfExecution):
         return command.task_id
     raise NotFound("such a command without the id of its target in the subject")
 

@@ -9,13 +9,19 @@ from events import commands as do
 from events import running as tell
 from pandar_daemon.domain.access import require_action
 from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.domain.resuming import look_up
+from pandar_daemon.domain.task_rules import Stale
 from pandar_daemon.ports import Clock, Leases, Message
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.requests import Request, Requests
+from pandar_daemon.services.streams import TASK, Streams
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
+
+LOOK_AGE_SEC = 1.0
+"""How long a decision that another process appended may go unnoticed here."""
 
 
 class Endpoint:
@@ -30,9 +36,11 @@ class Endpoint:
         leases: Leases,
         clock: Clock,
         metrics: Metrics,
+        streams: Streams,
         lease_ttl_sec: float,
     ) -> None:
         """Hand requests to the service that knows them."""
+        self._streams = streams
         self._requests = requests
         self._commands = commands
         self._dispatcher = dispatcher
@@ -57,7 +65,9 @@ class Endpoint:
             self._metrics.command(action, outcome, self._clock.boottime() - began)
         return msgspec.json.encode(answer)
 
-    async def _answer(self, request: Request) -> do.Accepted | tell.Assignments | tell.Renewed:
+    async def _answer(
+        self, request: Request
+    ) -> do.Accepted | tell.Assignments | tell.Renewed | tell.Decided:
         command = request.command
         if request.action.startswith("run."):
             require_action(request.principal, request.action, None, "runner")
@@ -65,7 +75,21 @@ class Endpoint:
             return await self._dispatcher.claim(request, command)
         if isinstance(command, tell.Renew):
             return await self._renew(request, command)
+        if isinstance(command, tell.LookUpDecision):
+            return await self._look_up(command)
         return await self._commands.execute(request)
+
+    async def _look_up(self, command: tell.LookUpDecision) -> tell.Decided:
+        """Return what was decided, by what this process knows or the log says of late."""
+        try:
+            loaded = await self._streams.load(TASK, command.task_id, max_age_sec=LOOK_AGE_SEC)
+            try:
+                return look_up(loaded.state, command)
+            except Stale:
+                loaded = await self._streams.load(TASK, command.task_id, fresh=True)
+                return look_up(loaded.state, command)
+        except ConnectionError as error:
+            raise Unavailable("the database is away; ask again") from error
 
     async def _renew(self, request: Request, renew: tell.Renew) -> tell.Renewed:
         try:

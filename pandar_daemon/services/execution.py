@@ -9,33 +9,57 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from events import subjects
-from events.commands import Command
-from events.running import Assignment, FinishExecution, Held, LeaseState, ReportProgress
-from events.task import Usage
+from events.commands import REASON_MAX
+from events.running import (
+    Assignment,
+    FinishExecution,
+    LeaseState,
+    Outcome,
+    ReportProgress,
+    SwitchAgent,
+)
+from events.task import FailureKind, Usage
 from pandar_daemon.domain import signals
+from pandar_daemon.domain.conversation import Conversation
 from pandar_daemon.domain.options import TaskOptions, read_options
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.domain.session import Session
 from pandar_daemon.domain.signals import AnySignal, Effect
-from pandar_daemon.ports import Clock, OutputKey, Outputs, Process, ProcessHost, Spool, Spools
+from pandar_daemon.domain.talking import Conclude, Terms
+from pandar_daemon.ports import (
+    Agents,
+    Clock,
+    OutputKey,
+    Outputs,
+    Process,
+    ProcessHost,
+    Spool,
+    Spools,
+)
+from pandar_daemon.services.agent_run import AgentRun, Surroundings
 from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.pauses import pauses
+from pandar_daemon.services.consent import Consent
+from pandar_daemon.services.line import Line
 from pandar_daemon.services.publisher import publish
-from pandar_daemon.services.workspace import prepare
+from pandar_daemon.services.workspace import Work, prepare
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
 TICK_SEC = 0.25
-_PASSING = frozenset({401, 408, 429})
-"""Refusals that say nothing about the execution: ask again, as after any 5xx."""
+_NOT_THE_AGENT = frozenset({FailureKind.BUDGET, FailureKind.TIMEOUT, FailureKind.DENIED})
+"""Failures another agent would not do better at."""
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """What executions are made with, the same for all of one runner."""
+    """What executions are made with, the same for all of one runner.
+
+    ``store`` names the data directory, for ever.
+    """
 
     runner_id: str
+    store: str
+    agents: Agents
     data: Path
     host: ProcessHost
     spools: Spools
@@ -51,11 +75,8 @@ class Execution:
 
     def __init__(self, assignment: Assignment, means: Means) -> None:
         """Do nothing until `run`, and start nothing until the lease was renewed."""
-        self.held = Held(
-            task_id=assignment.task_id,
-            execution_id=assignment.execution_id,
-            epoch=assignment.epoch,
-        )
+        self._line = Line(assignment, means.runner_id, means.asker, means.clock)
+        self.held = self._line.held
         self._assignment = assignment
         self._means = means
         self._options = read_options(assignment.metadata)
@@ -65,12 +86,14 @@ class Execution:
             epoch=assignment.epoch,
             timeout_sec=_timeout(self._options),
         )
+        self._consent = Consent(self._line, self._options, means.clock)
         self._process: Process | None = None
+        self._spool: Spool | None = None
+        self._agent: AgentRun | None = None
         self._decided = asyncio.Event()  # to start, or that there is nothing to start
         self._start: signals.Start | None = None
         self._last: asyncio.Future[signals.Finish | signals.Discard] = asyncio.Future()
         self._progress: asyncio.Queue[int] = asyncio.Queue()
-        self._lost = False
         self._log = log.bind(task=assignment.task_id, execution=str(assignment.execution_id))
 
     async def run(self) -> None:
@@ -91,7 +114,7 @@ class Execution:
         """Take note of a renewal's answer; it may run until ``until`` if the lease is held."""
         at = self._means.clock.boottime()
         if state is LeaseState.LOST:
-            self._lost = True
+            self._line.is_lost = True
             await self._receive(signals.LeaseLost(at=at))
             return
         if state is LeaseState.CANCEL:
@@ -99,8 +122,14 @@ class Execution:
         await self._receive(signals.LeaseHeld(at=at, until=until))
 
     async def abandon(self) -> None:
-        """Give it up because this runner is going down: killed, and reported as lost."""
+        """Give it up because this runner is going down: parked if it waits, else lost."""
+        if self._agent is not None and self._agent.park():
+            return
         await self._receive(signals.Abandoned(at=self._means.clock.boottime()))
+
+    def hint(self) -> None:
+        """Something may have been decided about it."""
+        self._consent.hint()
 
     async def _receive(self, signal: AnySignal) -> None:
         for effect in self._session.receive(signal):
@@ -115,6 +144,8 @@ class Execution:
                 await self._allow(until)
             case signals.Kill(reason, at_once):
                 self._log.info("execution.killed", reason=reason)
+                if self._agent is not None and reason in _POLITELY:
+                    await self._agent.farewell()
                 await self._kill(at_once=at_once)
             case signals.Tell(progress):
                 self._progress.put_nowait(progress)
@@ -136,27 +167,31 @@ class Execution:
     async def _run_process(self, start: signals.Start) -> None:
         clock = self._means.clock
         try:
-            process, spool = await self._launch(start.until)
+            work, process, spool = await self._launch(start.until)
         except OSError as error:
             await self._receive(signals.StartFailed(at=clock.boottime(), error=str(error)))
             return
         self._log.info("execution.started", attempt=self._assignment.attempt)
         try:
             await self._receive(signals.Started(at=clock.boottime()))
-            await self._attend(process, spool)
+            await self._attend(work, process, spool)
         finally:
             await self._kill(at_once=True)  # nothing is left of it but when we broke
 
-    async def _launch(self, until: float) -> tuple[Process, Spool]:
+    async def _launch(self, until: float) -> tuple[Work, Process, Spool]:
         """Start the process; raises ``OSError``, leaving nothing behind."""
         spool = self._open_spool()
+        means = self._means
         try:
-            spec = prepare(self._means.data, self._assignment, until=until, path=self._means.path)
-            self._process = await self._means.host.start(spec)
+            work = prepare(means.data, self._assignment, means.agents, until=until, path=means.path)
+            self._process = await means.host.start(work.spec)
         except OSError:
             spool.remove()
             raise
-        return self._process, spool
+        self._spool = spool
+        if work.launch is not None:
+            self._agent = self._converse(work, self._process)
+        return work, self._process, spool
 
     def _open_spool(self) -> Spool:
         key = OutputKey(
@@ -167,12 +202,44 @@ class Execution:
         limit = self._options.max_output_bytes
         return self._means.spools.create(key, self._assignment.execution_id, limit_bytes=limit)
 
-    async def _attend(self, process: Process, spool: Spool) -> None:
+    def _converse(self, work: Work, process: Process) -> AgentRun:
+        driver = self._means.agents.driver(self._assignment.agent or "")
+        conversation = Conversation(terms_of(self._assignment, self._options, work))
+        around = Surroundings(
+            assignment=self._assignment,
+            store=self._means.store,
+            line=self._line,
+            consent=self._consent,
+            clock=self._means.clock,
+            show=self._show,
+            conclude=self._conclude,
+            wait=self._wait,
+            consult=self._consult,
+        )
+        return AgentRun(process.talk, driver, conversation, around)
+
+    async def _conclude(self, conclusion: Conclude) -> None:
+        at = self._means.clock.boottime()
+        await self._receive(signals.Concluded(at=at, conclusion=conclusion))
+
+    async def _wait(self, asked: bool) -> None:  # noqa: FBT001 - a switch
+        await self._receive(signals.Waiting(at=self._means.clock.boottime(), asked=asked))
+
+    async def _consult(self, _question: str) -> str | None:
+        return None
+
+    async def _attend(self, work: Work, process: Process, spool: Spool) -> None:
         """Return when the tree is dead and its output published, or left for our successor."""
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(publish(spool, self._means.outputs))
             ticking = group.create_task(self._tick())
-            await self._read(process, spool)
+            if self._agent is not None:
+                resume = self._assignment.resume
+                session_id = resume.session_id if resume else ""
+                group.create_task(self._read(process))
+                await self._agent.run(work.spec.cwd, session_id)
+            else:
+                await self._read(process)
             end = await process.wait()
             ticking.cancel()
             await self._receive(
@@ -187,17 +254,20 @@ class Execution:
             if self._session.reason is signals.Reason.ABANDONED:
                 publishing.cancel()
 
-    async def _read(self, process: Process, spool: Spool) -> None:
-        kept = True
+    async def _read(self, process: Process) -> None:
         async for data in process.output():
-            at = self._means.clock.boottime()
-            try:
-                if kept:
-                    spool.append(data)
-            except OSError as error:
-                kept = False
-                await self._receive(signals.OutputUnkept(at=at, error=str(error)))
-            await self._receive(signals.Output(at=at, data=data))
+            await self._show(data)
+
+    async def _show(self, data: bytes) -> None:
+        """Keep what it shows, as long as it can be kept."""
+        at = self._means.clock.boottime()
+        try:
+            if self._spool is not None:
+                self._spool.append(data)
+        except OSError as error:
+            self._spool = None
+            await self._receive(signals.OutputUnkept(at=at, error=str(error)))
+        await self._receive(signals.Output(at=at, data=data))
 
     async def _tick(self) -> None:
         while True:
@@ -217,36 +287,65 @@ class Execution:
                 progress=progress,
             )
             try:
-                await self._ask("progress", report, str(self._means.clock.new_id()))
+                await self._line.send("progress", report)
             except Refusal as refusal:
                 self._log.info("execution.untold", progress=progress, reason=str(refusal))
 
     async def _report(self, report: FinishExecution) -> None:
         """Return once the daemon has answered, or the lease turned out to be lost."""
-        command_id = str(self._means.clock.new_id())
-        for pause in pauses():
-            try:
-                await self._ask("finish", report, command_id)
-            except Refusal as refusal:
-                status = refusal.problem.status
-                if self._lost or (status < 500 and status not in _PASSING):  # noqa: PLR2004
-                    self._means.metrics.executed("lost")
-                    self._log.warning("execution.stale", reason=str(refusal))
-                    return
-                self._log.info("execution.unreported", reason=str(refusal), pause_sec=pause)
-                await asyncio.sleep(pause)
-            else:
-                self._means.metrics.executed(report.outcome)
-                self._log.info("execution.finished", outcome=report.outcome)
-                return
+        try:
+            await self._switch(report)
+            await self._line.insist("finish", report)
+        except Refusal as refusal:
+            self._means.metrics.executed("lost")
+            self._log.warning("execution.stale", reason=str(refusal))
+            return
+        self._means.metrics.executed(report.outcome)
+        self._log.info("execution.finished", outcome=report.outcome)
 
-    async def _ask(self, action: str, command: Command, command_id: str) -> None:
-        await self._means.asker.ask(
-            subjects.run(action, self._means.runner_id),
-            msgspec.json.encode(command),
-            command_id,
-            traceparent=self._assignment.traceparent,
+    async def _switch(self, report: FinishExecution) -> None:
+        """Let the proxy agent take over from one that failed; raises the `Refusal`."""
+        proxy, failed = self._options.proxy_agent, report.outcome is Outcome.FAILED
+        mine = self._assignment.agent
+        if not (self._assignment.prompt and failed and proxy) or proxy == mine:
+            return
+        if report.kind in _NOT_THE_AGENT:
+            return
+        switch = SwitchAgent(
+            task_id=self.held.task_id,
+            execution_id=self.held.execution_id,
+            epoch=self.held.epoch,
+            to_agent=proxy,
+            reason=report.error[:REASON_MAX],
         )
+        await self._line.insist("switch", switch)
+
+
+_POLITELY = frozenset({signals.Reason.CANCELLED, signals.Reason.TIMEOUT, signals.Reason.ABANDONED})
+"""Reasons to end a run that leave an agent the time to hear of it."""
+
+
+def terms_of(assignment: Assignment, wanted: TaskOptions, work: Work) -> Terms:
+    """Return what a conversation is about, as task, agent and folder say."""
+    assert work.launch is not None  # noqa: S101 - it is an agent's
+    context = wanted.context
+    return Terms(
+        agent=assignment.agent or "",
+        prompt=assignment.prompt,
+        rules=assignment.rules,
+        workspace=work.spec.cwd,
+        home=work.home,
+        allowances=tuple(assignment.allowances),
+        resume=assignment.resume,
+        context=context if isinstance(context, str) else msgspec.json.encode(context).decode(),
+        spent=assignment.spent,
+        max_cost_usd=wanted.max_cost_usd,
+        max_tokens=wanted.max_tokens,
+        park_after_sec=wanted.park_after_sec,
+        proxy_answers=wanted.max_proxy_answers if wanted.proxy_agent else 0,
+        tells_usage=work.launch.tells_usage,
+        denies_softly=work.launch.denies_softly,
+    )
 
 
 def _timeout(wanted: TaskOptions) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from uuid import UUID
 
@@ -18,9 +18,13 @@ import structlog
 from msgspec import Struct
 
 from events import running as tell
+from events.calls import Rules
 from events.ids import id_of
+from events.task import Json
 from pandar_daemon.domain import task as task_rules
+from pandar_daemon.domain.policy import rules_in
 from pandar_daemon.domain.refusals import CommandIdReused, Refusal
+from pandar_daemon.domain.resuming import allowances_of, resume_of
 from pandar_daemon.domain.task_execution import Dispatch
 from pandar_daemon.domain.task_rules import Ask
 from pandar_daemon.domain.task_state import Task
@@ -40,6 +44,9 @@ from pandar_daemon.services.requests import OWN, Request
 from pandar_daemon.services.streams import TASK, Loaded, Streams
 
 log = structlog.get_logger(__name__)
+
+RulesOf = Callable[[int, Json], Rules]
+"""Returns what the calls of a task are judged by: its project and its metadata say."""
 
 
 class Slots(Struct):
@@ -64,9 +71,16 @@ class Giver:
     """Starts executions for claims."""
 
     def __init__(
-        self, *, store: EventStore, streams: Streams, clock: Clock, lease_ttl_sec: float
+        self,
+        *,
+        store: EventStore,
+        streams: Streams,
+        clock: Clock,
+        lease_ttl_sec: float,
+        rules_of: RulesOf = rules_in,
     ) -> None:
         """Decide on ``streams``, append to ``store``."""
+        self._rules_of = rules_of
         self._store = store
         self._streams = streams
         self._clock = clock
@@ -107,7 +121,7 @@ class Giver:
             loaded = await self._streams.load(TASK, int(id_of(receipt.stream)), fresh=True)
             live = loaded.state.execution
             if live is not None and live.execution_id == given.execution_id:
-                items.append(_assignment(loaded.state, loaded.traceparent))
+                items.append(_assignment(loaded.state, loaded.traceparent, self._rules_of))
         return items if receipts else None
 
     async def _give(self, slots: Slots, task_id: int, nth: int) -> tell.Assignment | None:
@@ -127,7 +141,7 @@ class Giver:
                     case Appended(position=position):
                         slots.busy.update(item.reserve)
                         task = self._streams.advance(TASK, loaded, item, position)
-                        return _assignment(task, item.traceparent)
+                        return _assignment(task, item.traceparent, self._rules_of)
                     case Replayed():
                         slots.answered = True
                         return None
@@ -145,7 +159,10 @@ class Giver:
 
     def _started(self, request: Request, loaded: Loaded[Task], nth: int) -> Append:
         """Return the append that starts an execution; raises the `Refusal` of a task not ready."""
-        dispatch = Dispatch(execution_id=self._clock.new_id(), runner_id=request.runner)
+        store = request.command.store if isinstance(request.command, tell.Claim) else ""
+        dispatch = Dispatch(
+            execution_id=self._clock.new_id(), runner_id=request.runner, store=store
+        )
         ask = Ask(self._clock.now(), request.principal.user)
         events = task_rules.decide(loaded.state, dispatch, ask)
         held = claims(loaded.state, events, ttl_sec=self._ttl, holder=request.holder)
@@ -177,9 +194,15 @@ def _command_id(request: Request, nth: int) -> str:
     return f"{OWN}claim-{hashlib.sha256(name.encode()).hexdigest()[:48]}"
 
 
-def _assignment(task: Task, traceparent: str | None) -> tell.Assignment:
+def _assignment(task: Task, traceparent: str | None, rules_of: RulesOf) -> tell.Assignment:
     assert task.execution is not None  # noqa: S101 - it is live
     return tell.Assignment(
+        prompt=task.prompt,
+        created_by=task.created_by,
+        rules=rules_of(task.project_id, task.metadata),
+        allowances=allowances_of(task),
+        resume=resume_of(task),
+        spent=task.spent,
         task_id=task.task_id,
         project_id=task.project_id,
         execution_id=task.execution.execution_id,
@@ -188,6 +211,6 @@ def _assignment(task: Task, traceparent: str | None) -> tell.Assignment:
         command=task.command,
         name=task.name,
         metadata=task.metadata,
-        agent=task.policy.agent,
+        agent=task.agent,
         traceparent=traceparent,
     )

@@ -25,7 +25,7 @@ from msgspec import Struct
 from events import subjects
 from events.running import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
 from pandar_daemon.domain.refusals import Refusal
-from pandar_daemon.ports import Clock, Outputs, ProcessHost, Spools, Wire
+from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Wire
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution, Means
 from pandar_daemon.services.pauses import pauses
@@ -68,6 +68,7 @@ class Runner:
         host: ProcessHost,
         spools: Spools,
         outputs: Outputs,
+        agents: Agents,
         wire: Wire,
         asker: Asker,
         clock: Clock,
@@ -84,6 +85,8 @@ class Runner:
         self._wire = wire
         self._means = Means(
             runner_id=f"r-{clock.new_id().hex}",
+            store="",
+            agents=agents,
             data=data.absolute(),
             host=host,
             spools=spools,
@@ -133,7 +136,8 @@ class Runner:
     def _renew_identity(self) -> None:
         """Never claim twice under one name: the leases of before were given up."""
         identity = f"r-{self._means.clock.new_id().hex}"
-        self._means = msgspec.structs.replace(self._means, runner_id=identity)
+        store = store_of(self._means.data, self._means.clock)
+        self._means = msgspec.structs.replace(self._means, runner_id=identity, store=store)
 
     def _recover(self) -> None:
         for spool in self._means.spools.recover():
@@ -159,7 +163,9 @@ class Runner:
             while self.draining or self.running >= self.slots:
                 await _wait(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
-            claim = Claim(slots=self.slots - self.running, wait_sec=CLAIM_WAIT_SEC)
+            claim = Claim(
+                slots=self.slots - self.running, wait_sec=CLAIM_WAIT_SEC, store=self._means.store
+            )
             answer = await self._ask_for_work(claim)
             self._ttl = answer.ttl_sec
             for assignment in answer.items:
@@ -243,10 +249,19 @@ class Runner:
         """Take hints. A cancellation only makes us ask: the answer to a renewal decides."""
         async with self._wire.subscribe(subjects.control(self.runner_id, "*")) as hints:
             async for hint in hints:
+                if hint.subject.endswith(".answer"):
+                    self._hint(hint.body)
+                    continue
                 if hint.subject.endswith(".drain"):
                     log.info("runner.draining", runner=self.runner_id)
                     self.drain()
                 self._due.set()
+
+    def _hint(self, body: bytes) -> None:
+        """Let the execution this is about look for a decision; all, if it names none of ours."""
+        for execution_id, execution in list(self._executions.items()):
+            if str(execution_id).encode() in body:
+                execution.hint()
 
     async def _ask(self, action: str, body: bytes, command_id: str, timeout_sec: float) -> bytes:
         subject = subjects.run(action, self.runner_id)
@@ -261,6 +276,17 @@ class Runner:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         log.info("runner.down", runner=self.runner_id)
+
+
+def store_of(data: Path, clock: Clock) -> str:
+    """Return the name of a data directory, which it gets once; raises ``OSError``."""
+    file = data / "store"
+    if not file.exists():
+        data.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(str(clock.new_id()))
+        fresh.replace(file)
+    return file.read_text().strip()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -6,26 +6,58 @@ import os
 import pwd
 from pathlib import Path
 
+from msgspec import Struct
+
 from events.running import Assignment
-from pandar_daemon.ports import Spec
+from pandar_daemon.ports import Agents, Launch, Spec
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 
 
-def prepare(data: Path, assignment: Assignment, *, until: float, path: str) -> Spec:
+class Work(Struct, frozen=True, kw_only=True):
+    """What to run; ``launch`` is what there is to know of it when it is an agent."""
+
+    spec: Spec
+    home: str
+    launch: Launch | None = None
+
+
+def prepare(data: Path, assignment: Assignment, agents: Agents, *, until: float, path: str) -> Work:
     """Make the folders of a task, unless an earlier attempt did, and return what to run in them.
 
     ``workspaces/task-<id>`` and ``homes/task-<id>`` stay for the attempts to come. Raises
-    ``OSError`` naming the folder that could not be made.
+    ``OSError`` naming the folder that could not be made, or what the agent needs.
     """
     workspace, home = _folders(data, assignment.task_id)
-    return Spec(
+    if assignment.prompt:
+        return _agent(assignment, agents, workspace, home, until)
+    spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", assignment.command),
         cwd=str(workspace),
         environment=_environment(assignment, home, path),
         until=until,
     )
+    return Work(spec=spec, home=str(home))
+
+
+def _agent(
+    assignment: Assignment, agents: Agents, workspace: Path, home: Path, until: float
+) -> Work:
+    launch = agents.launch(assignment.agent or "", assignment, home)
+    for name, text in launch.files.items():
+        file = home / name
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_text(text, "utf-8")
+    spec = Spec(
+        execution_id=assignment.execution_id,
+        argv=launch.argv,
+        cwd=str(workspace),
+        environment={**launch.environment, **_tags(assignment)},
+        until=until,
+        piped=True,
+    )
+    return Work(spec=spec, home=str(home), launch=launch)
 
 
 def _folders(data: Path, task_id: int) -> tuple[Path, Path]:
@@ -44,6 +76,12 @@ def _environment(assignment: Assignment, home: Path, path: str) -> dict[str, str
         "USER": _user(),
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
+        **_tags(assignment),
+    }
+
+
+def _tags(assignment: Assignment) -> dict[str, str]:
+    return {
         "PANDAR_EXECUTION_ID": str(assignment.execution_id),
         "PANDAR_TASK_ID": str(assignment.task_id),
         "PANDAR_ATTEMPT": str(assignment.attempt),

@@ -39,6 +39,7 @@ from pandar_daemon.services.scheduler import Scheduler
 from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
+from pandar_daemon.wiring.agents import registry
 from pandar_daemon.wiring.parts import Parts
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         tail=tail,
         verifier=parts.tokens,
         metrics=parts.metrics,
-        agents=parts.settings.agents,
+        agents=frozenset(registry(parts.settings, parts.clock).names),
         hosts=_hosts(parts.settings.host),
         bus_position=stream.position,
         bus_event=lambda head, n: stream.stored(head.epoch, after=n - 1, limit=1),
@@ -132,7 +133,9 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         lease_ttl_sec=settings.lease_ttl_sec,
     )
     endpoint = Endpoint(
-        requests=Requests(parts.tokens, parts.clock, settings.agents),
+        requests=Requests(
+            parts.tokens, parts.clock, frozenset(registry(settings, parts.clock).names)
+        ),
         commands=Commands(
             store=parts.store,
             streams=streams,
@@ -146,6 +149,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         leases=PgLeases(parts.database),
         clock=parts.clock,
         metrics=parts.metrics,
+        streams=streams,
         lease_ttl_sec=settings.lease_ttl_sec,
     )
     arrivals = Arrivals(parts.live, PgProjectReads(parts.database), streams, dispatcher)
@@ -220,6 +224,7 @@ def _runner(parts: Parts) -> list[Service]:
         host=Host(settings.data),
         spools=FileSpools(settings.data / "spool"),
         outputs=NatsOutputs(parts.connection, replicas=settings.nats_replicas),
+        agents=registry(settings, parts.clock),
         wire=parts.wire,
         asker=asker,
         clock=parts.clock,

@@ -13,6 +13,7 @@ import pytest
 from events import subjects
 from events.running import Claim, LeaseState, Outcome, Renew
 from events.task import FailureKind
+from pandar_daemon.adapters.agents.registry import Registry
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
@@ -57,6 +58,7 @@ def runner_on(bus: NatsConnection, data: Path, *, slots: int = 4) -> Runner:
         host=Host(data, grace_sec=0.3),
         spools=FileSpools(data / "spool"),
         outputs=NatsOutputs(bus),
+        agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),
         wire=NatsWire(bus),
         asker=Asker(NatsSender(bus), lambda: "the-token"),
         clock=CLOCK,

@@ -7,13 +7,14 @@ goes on while the runner is frozen, and kills the tree when the runner is dead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 
 from msgspec import Struct
 
+from events.running import Assignment
 from pandar_daemon.adapters.process.spool import FileSpools
-from pandar_daemon.ports import Exit, Spec
+from pandar_daemon.ports import Driver, Exit, Launch, Spec
 from tests.simulation.node import SimProcess, Simulation
 from tests.support.history import Effect
 
@@ -54,6 +55,34 @@ class Script(Struct, frozen=True):
         return b"".join(self.line(execution_id, step) for step in range(self.steps))
 
 
+class NoTalk:
+    """`Talk` with a program that listens to nobody."""
+
+    async def write(self, data: bytes) -> None:
+        """See `Talk.write`."""
+
+    async def read(self) -> bytes:
+        """See `Talk.read`."""
+        return b""
+
+    def close_input(self) -> None:
+        """See `Talk.close_input`."""
+
+
+class NoAgents:
+    """`Agents` of a runner that has none."""
+
+    names: Collection[str] = ()
+
+    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:
+        """See `Agents.launch`."""
+        raise FileNotFoundError(f"no agent {name}")
+
+    def driver(self, name: str) -> Driver:
+        """See `Agents.driver`."""
+        raise KeyError(name)
+
+
 class Tree:
     """`Process`: a program and its guardian."""
 
@@ -74,6 +103,11 @@ class Tree:
         self._enforce()
 
     # --- the port ---
+
+    @property
+    def talk(self) -> NoTalk:
+        """See `Process.talk`."""
+        return NoTalk()
 
     async def output(self) -> AsyncIterator[bytes]:
         """See `Process.output`."""

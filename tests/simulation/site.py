@@ -44,7 +44,7 @@ from tests.simulation.database import (
     SimStore,
     SimViews,
 )
-from tests.simulation.hosts import Machine
+from tests.simulation.hosts import NoAgents, Machine
 from tests.simulation.log_server import LogServer
 from tests.simulation.loop import WORLD
 from tests.simulation.node import Path, SimProcess, Simulation, Trouble
@@ -204,6 +204,7 @@ def _commands(parts: Parts) -> list[Service]:
         leases=parts.leases,
         clock=parts.clock,
         metrics=parts.metrics,
+        streams=streams,
         lease_ttl_sec=TTL_SEC,
     )
     arrivals = Arrivals(parts.live, parts.reads, streams, dispatcher)
@@ -265,6 +266,7 @@ def _runner(parts: Parts) -> list[Service]:
         host=machine.host(parts.process),
         spools=machine.spools(),
         outputs=SimOutputs(parts.site.bus, parts.link),
+        agents=NoAgents(),
         wire=parts.wire,
         asker=parts.asker(parts.process.name, "runner"),
         clock=parts.clock,

@@ -27,6 +27,7 @@ from pandar_daemon.config import Settings
 from pandar_daemon.ports import Chunk, OutputKey
 from pandar_daemon.services.lifecycle import run_until
 from pandar_daemon.services.tail import Tail
+from pandar_daemon.wiring.agents import registry
 from pandar_daemon.wiring.parts import Parts, parts
 from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import services
@@ -213,7 +214,7 @@ def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
         tail=Tail(made.feed, made.store, kept=16),
         verifier=made.tokens,
         metrics=made.metrics,
-        agents=made.settings.agents,
+        agents=frozenset(registry(made.settings, made.clock).names),
         bus_position=NatsEventStream(made.connection).position,
         hosts=hosts,
         limits=limits,

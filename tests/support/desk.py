@@ -211,6 +211,7 @@ async def desk(url: str, clock: ManualClock, *, wire: Wire | None = None) -> Asy
             leases=PgLeases(log.database),
             clock=clock,
             metrics=Metrics(),
+            streams=streams,
             lease_ttl_sec=TTL_SEC,
         )
         yield Desk(log, clock, tokens, streams, commands, dispatcher, endpoint)

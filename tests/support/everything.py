@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 from events import commands as do
 from events import running as tell
 from events import task as did
+from events.calls import CallKind, Scope, ToolCall, Verdict
 from events.task import Json
 from pandar_daemon.domain.task import TaskCommand
 from pandar_daemon.domain.task_execution import Dispatch
@@ -22,6 +24,9 @@ POLICIES: list[Json] = [
     {"on_lost": "fail", "on_deny": "cancel", "concurrency_key": "db"},
     {"max_retries": 2, "on_lost": "retry", "concurrency_key": "other"},
 ]
+CALL = ToolCall(kind=CallKind.EXECUTE, command="git push origin main", cwd="/w")
+LINK = "a-secret"
+LINK_SHA256 = hashlib.sha256(LINK.encode()).hexdigest()
 NEVER = UUID(int=1)
 
 
@@ -37,6 +42,9 @@ def commands(task: Task) -> Iterator[tuple[TaskCommand, datetime]]:
         expire = do.ExpireConfirmation(confirmation_id=confirmation)
         yield expire, NOW
         yield expire, NOW + timedelta(days=2)
+        link = do.IssueLink(confirmation_id=confirmation, approver="bob", token_sha256=LINK_SHA256)
+        yield link, NOW
+        yield do.ConfirmTask(confirmation_id=confirmation, link=LINK), NOW
 
 
 def _people(task: Task) -> Iterator[TaskCommand]:
@@ -56,6 +64,9 @@ def _people(task: Task) -> Iterator[TaskCommand]:
                     card_sha256=sha256,
                     reason="so",
                 )
+        for scope in Scope:
+            yield do.ConfirmTask(confirmation_id=confirmation, scope=scope, pattern="git push *")
+            yield do.ConfirmTask(confirmation_id=confirmation, scope=scope)
 
 
 def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
@@ -64,16 +75,27 @@ def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
         yield tell.ReportProgress(
             task_id=TASK_ID, execution_id=execution, epoch=epoch, progress=progress
         )
+    held: Json = {"task_id": TASK_ID, "execution_id": execution, "epoch": epoch}
     for confirmation in {fresh, *_confirmations(task)}:
-        yield tell.AskConfirmation(
-            task_id=TASK_ID,
-            execution_id=execution,
-            epoch=epoch,
-            confirmation_id=confirmation,
-            gate="g",
-            card={"id": str(confirmation)},
-            expires_at=NOW + timedelta(days=1),
-        )
+        for quorum, on_timeout in ((1, "deny"), (2, "escalate")):
+            yield tell.AskConfirmation(
+                **held,
+                confirmation_id=confirmation,
+                gate="g",
+                card={"id": str(confirmation)},
+                expires_at=NOW + timedelta(days=1),
+                call_sha256=CALL.sha256,
+                on_timeout=did.OnTimeout(on_timeout),
+                quorum=quorum,
+            )
+        yield tell.WithdrawConfirmation(**held, confirmation_id=confirmation)
+        for verdict in Verdict:
+            yield tell.RecordCall(
+                **held, call=CALL, verdict=verdict, rule="r", confirmation_id=confirmation
+            )
+    yield tell.RecordCall(**held, call=CALL, verdict=Verdict.ALLOW, rule="r")
+    yield tell.OpenSession(**held, agent="demo", session_id="s-1")
+    yield tell.AnswerQuestion(**held, question="?", answer="!", by="proxy:demo")
     for outcome in tell.Outcome:
         for kind in (did.FailureKind.EXIT_CODE, did.FailureKind.DENIED):
             yield tell.FinishExecution(
@@ -98,4 +120,4 @@ def _executions(task: Task) -> set[tuple[UUID, int]]:
 def _confirmations(task: Task) -> set[UUID]:
     """The pending one, the last one decided, and one nobody ever heard of."""
     pending = {task.pending.confirmation_id} if task.pending else set()
-    return {NEVER, *pending, *(known for known, _ in task.decided[-1:])}
+    return {NEVER, *pending, *(known.confirmation_id for known in task.decided[-1:])}

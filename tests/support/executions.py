@@ -53,6 +53,8 @@ class Lives:
             case did.TaskCompleted() | did.TaskFailed() | did.TaskCancelled():
                 ended = event.execution_id
                 self._end(task, None if ended is None else str(ended), recorded, event)
+            case did.TaskParked(execution_id=gone) | did.TaskPaused(execution_id=gone):
+                self._end(task, str(gone), recorded, event)
             case did.ExecutionLost(execution_id=lost):
                 self._end(task, str(lost), recorded, event)
 

@@ -45,6 +45,8 @@ def _value(kind: inspect.Type, name: str) -> object:
             return list(kind.cls)[-1]
         case inspect.Metadata():
             return _value(kind.type, name)
+        case inspect.ListType():
+            return [_value(kind.item_type, name)]
         case inspect.UnionType():
             return _value(kind.types[0], name)
         case _:

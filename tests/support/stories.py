@@ -93,7 +93,7 @@ def waiting_lost(**metadata: object) -> list[did.TaskEvent]:
 
 def approved(n: int = 1) -> did.TaskConfirmed:
     """Return the approval of the n-th confirmation."""
-    return did.TaskConfirmed(confirmation_id=confirmation(n))
+    return did.TaskConfirmed(confirmation_id=confirmation(n), by=USER)
 
 
 def cancelling(**metadata: object) -> list[did.TaskEvent]:

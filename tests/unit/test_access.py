@@ -105,14 +105,31 @@ task.cancel            |       |      |       |      | F     | N  | F | N |
 task.retry             |       |      |       |      | F     | N  | F | N |
 task.lose              | F     | F    | F     | F    | F     | N  | F | N |
 task.expire            | F     | F    | F     | F    | F     | N  | F | N |
+task.link              |       |      |       | F    | F     | N  | F | N |
 project.create         |       |      |       |      |       |    | F | F |
 project.update         |       |      |       | F    | F     | N  | F | N |
 project.add_member     |       |      |       | F    | F     | N  | F | N |
 project.remove_member  |       |      |       | F    | F     | N  | F | N |
+notification.create    | F | F | F | F | F | F | F | F |
+notification.report    | F | F | F | F | F | F | F | F |
+notification.remind    | F | F | F | F | F | F | F | F |
+notification.resolve   | F | F | F | F | F | F | F | F |
+notification.click     | F | F | F | F | F | F | F | F |
+notification.channel   | F | F | F | F | F | F | F | F |
+notification.read      |   |   |   |   |   |   |   | F |
+notification.read_all  |   |   |   |   |   |   |   | F |
+notification.settings  |   |   |   |   |   |   | F | F |
+notification.project_settings |   |   |   | F | F | N | F | N |
 run.claim              | F     | F    | F     | F    | F     | F  | F |   |
 run.renew              | F     | F    | F     | F    | F     | F  | F |   |
 run.progress           | F     | F    | F     | F    | F     | F  | F |   |
 run.ask                | F     | F    | F     | F    | F     | F  | F |   |
+run.withdraw           | F     | F    | F     | F    | F     | F  | F |   |
+run.decision           | F     | F    | F     | F    | F     | F  | F |   |
+run.record             | F     | F    | F     | F    | F     | F  | F |   |
+run.session            | F     | F    | F     | F    | F     | F  | F |   |
+run.answered           | F     | F    | F     | F    | F     | F  | F |   |
+run.switch             | F     | F    | F     | F    | F     | F  | F |   |
 run.finish             | F     | F    | F     | F    | F     | F  | F |   |
 """
 ASKERS: list[tuple[Principal, str | None]] = [

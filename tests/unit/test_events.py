@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import NODEFAULT, Raw
 
-from events import codec, project, schedule, task
+from events import codec, notification, project, schedule, task
 from events.codec import EVENTS, CorruptEvent
 from events.commands import ACTIONS, SCHEDULE_ACTIONS, UpdateTask
 from events.running import RUNNER_ACTIONS
@@ -21,7 +21,14 @@ from tests.support.given import envelope, recorded
 from tests.support.specimen import specimen
 
 TAG = re.compile(r"[a-z]+\.[a-z_]+")
-UNIONS = (task.TaskEvent, project.ProjectEvent, schedule.ScheduleEvent)
+MODULES = (task, project, schedule, notification)
+UNIONS = (
+    task.TaskEvent,
+    project.ProjectEvent,
+    schedule.ScheduleEvent,
+    notification.NotificationEvent,
+    notification.SettingsEvent,
+)
 
 # --- names -----------------------------------------------------------------------------------
 
@@ -41,7 +48,7 @@ def test_every_event_is_known_to_the_codec() -> None:
     """An event class that is in no union could be written and never read."""
     classes = {
         value
-        for module in (task, project, schedule)
+        for module in MODULES
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, task.Event) and value is not task.Event
     }

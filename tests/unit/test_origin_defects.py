@@ -32,7 +32,7 @@ def test_1_approval_does_not_ask_again() -> None:
     )
     task.when(s.ask()).refuses(
         Rejected,
-        f"confirmation {s.confirmation(1)} was already decided: approve",
+        f"confirmation {s.confirmation(1)} was already decided by ann: approve",
         state="running",
     )
 

@@ -24,7 +24,7 @@ def test_a_decision_may_quote_card_and_id() -> None:
     """Quoting exactly what is pending changes nothing about the decision."""
     quoting = s.confirm(of=1, sha256=s.asked().card_sha256, reason="ok")
     given(s.waiting()).when(quoting).then(
-        [did.TaskConfirmed(confirmation_id=s.confirmation(1), reason="ok")]
+        [did.TaskConfirmed(by="ann", confirmation_id=s.confirmation(1), reason="ok")]
     )
 
 
@@ -53,7 +53,7 @@ def test_the_first_decision_wins() -> None:
     for late in (s.deny(), s.deny(of=1)):
         given(decided).when(late).refuses(
             Rejected,
-            f"confirmation {s.confirmation(1)} was already decided: approve",
+            f"confirmation {s.confirmation(1)} was already decided by ann: approve",
             state="running",
         )
 
@@ -63,7 +63,7 @@ def test_the_outcome_is_told_while_the_next_one_waits() -> None:
     story = [*s.waiting(), s.approved(), s.asked(2)]
     given(story).when(s.deny(of=1)).refuses(
         Rejected,
-        f"confirmation {s.confirmation(1)} was already decided: approve",
+        f"confirmation {s.confirmation(1)} was already decided by ann: approve",
         state="waiting_confirmation",
     )
 
@@ -81,7 +81,9 @@ def test_a_confirmation_is_asked_once() -> None:
 def test_denial_lets_it_go_on() -> None:
     """The agent is told why, and goes on."""
     task, happened = given(s.waiting()).after(s.deny(reason="not on Friday"))
-    assert happened == [did.TaskDenied(confirmation_id=s.confirmation(1), reason="not on Friday")]
+    assert happened == [
+        did.TaskDenied(by="ann", confirmation_id=s.confirmation(1), reason="not on Friday")
+    ]
     assert task.task.status is Status.RUNNING
 
 
@@ -89,7 +91,7 @@ def test_denial_ends_it_when_the_task_says_so() -> None:
     """With ``on_deny: cancel`` a denial cancels the task."""
     given(s.waiting(on_deny="cancel")).when(s.deny(reason="never")).then(
         [
-            did.TaskDenied(confirmation_id=s.confirmation(1), reason="never"),
+            did.TaskDenied(by="ann", confirmation_id=s.confirmation(1), reason="never"),
             did.CancelRequested(reason="never", from_status=Status.RUNNING),
         ]
     )
@@ -99,7 +101,7 @@ def test_changes_need_words() -> None:
     """What is to be different must be said, and goes to the agent."""
     task = given(s.waiting())
     task.when(s.confirm(do.Decision.CHANGES, reason="smaller")).then(
-        [did.ChangesRequested(confirmation_id=s.confirmation(1), reason="smaller")]
+        [did.ChangesRequested(by="ann", confirmation_id=s.confirmation(1), reason="smaller")]
     )
     task.when(s.confirm(do.Decision.CHANGES)).refuses(
         Rejected,
@@ -116,7 +118,7 @@ def test_expiry_is_a_denial() -> None:
         [expired, did.CancelRequested(reason="nobody decided in time")]
     )
     given([*s.waiting(), expired]).when(s.confirm()).refuses(
-        Rejected, f"confirmation {s.confirmation(1)} was already decided: deny", state="running"
+        Rejected, f"confirmation {s.confirmation(1)} was already decided: expired", state="running"
     )
 
 

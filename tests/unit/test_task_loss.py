@@ -98,7 +98,7 @@ def test_recovery_denied() -> None:
     task, _ = given(s.running()).after(s.lose())
     task.when(s.deny(reason="half done is fine")).then(
         [
-            did.TaskDenied(confirmation_id=s.confirmation(9), reason="half done is fine"),
+            did.TaskDenied(by="ann", confirmation_id=s.confirmation(9), reason="half done is fine"),
             _failed_without_process("half done is fine", FailureKind.DENIED),
         ]
     )

@@ -79,11 +79,14 @@ VERBS = {
 }
 
 TOLD_OTHERWISE = {
-    ("confirm: deny", "approved"): f"confirmation {s.confirmation(1)} was already decided: approve",
+    (
+        "confirm: deny",
+        "approved",
+    ): f"confirmation {s.confirmation(1)} was already decided by ann: approve",
     ("confirm: changes", "approved"): (
-        f"confirmation {s.confirmation(1)} was already decided: approve"
+        f"confirmation {s.confirmation(1)} was already decided by ann: approve"
     ),
-    ("ask", "approved"): f"confirmation {s.confirmation(1)} was already decided: approve",
+    ("ask", "approved"): f"confirmation {s.confirmation(1)} was already decided by ann: approve",
     ("confirm: changes", "lost"): (
         "changes need a reason to pass on, and a live execution to receive it"
     ),

@@ -10,11 +10,12 @@ import pytest
 from events import commands as do
 from events import running as tell
 from events import task as did
+from events.project import MemberAdded, MemberRole
 from events.task import FailureKind, Status
 from pandar_daemon.domain.refusals import Rejected
 from pandar_daemon.domain.retry import backoff_sec
 from tests.support import stories as s
-from tests.support.given import NOW, TASK_ID, given
+from tests.support.given import NOW, TASK_ID, given, given_task
 
 # --- filing ---------------------------------------------------------------------------------------
 
@@ -225,8 +226,8 @@ def test_progress_known_is_silent() -> None:
 
 def test_an_event_of_another_kind_changes_nothing() -> None:
     """The state accepts whatever a stream holds, also what no rule knows."""
-    parked = did.TaskParked(execution_id=s.execution(1))
-    assert given([*s.running(), parked]).task == given(s.running()).task
+    other = MemberAdded(user="bob", role=MemberRole.MEMBER)
+    assert given_task(given(s.running()).task, [other]).task == given(s.running()).task
 
 
 @pytest.mark.parametrize("bad", [True, -1, "3", 2.5, None, [1]])

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from events import task as did
+from events.commands import Decision
 from events.task import TERMINAL, Status
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.domain.task import TaskCommand, decide
@@ -52,7 +53,7 @@ Sketch = tuple[object, ...]
 
 
 def sketch(place: Place) -> Sketch:
-    """Return what makes two places the same: everything but ids, epochs and times."""
+    """Return what makes two places the same: what no rule looks at is left out, as ids and times."""
     task = place.task
     return (
         task.status,
@@ -63,14 +64,24 @@ def sketch(place: Place) -> Sketch:
         task.execution is not None,
         task.execution and task.execution.held_key,
         task.pending is not None,
+        _asked(task),
         task.cancel_requested,
-        task.progress,
-        task.decided[-1][1] if task.decided else None,
+        task.parked,
+        task.resuming,
+        task.conversation is not None,
+        task.answered is not None and task.answered.decision is Decision.APPROVE,
+        task.decided[-1].decision if task.decided else None,
         task.metadata.get("n", -1),
-        task.name,
         place.ledger.counted,
         place.ledger.lease is not None,
     )
+
+
+def _asked(task: Task) -> Sketch:
+    pending = task.pending
+    if pending is None:
+        return ()
+    return (pending.gate, pending.quorum, pending.escalated, len(pending.votes))
 
 
 # --- what holds at every step ----------------------------------------------------------------
@@ -157,7 +168,9 @@ def prove_invariants(place: Place) -> None:
         assert task.status in {Status.RUNNING, Status.WAITING_CONFIRMATION}
         assert ledger.lease == (live.execution_id, live.epoch)
         assert ledger.cancel == task.cancel_requested, "its runner would not hear of the cancel"
-    assert live is not None or task.status is not Status.RUNNING
+    assert live is not None or task.resuming or task.status is not Status.RUNNING
+    assert not task.resuming or (live is None and task.status is Status.RUNNING)
+    assert not task.parked or (live is None and task.status is Status.WAITING_CONFIRMATION)
     assert live is not None or not task.cancel_requested
     assert task.status is Status.PENDING or not task.queued
     assert task.not_before is None or task.queued

@@ -36,8 +36,10 @@ def _spawn(request: Request, terminal: str) -> int:
 
     A leader of a session takes the first terminal that it opens as its own.
     """
-    standard = [(os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)]
-    standard += [(os.POSIX_SPAWN_DUP2, 0, number) for number in (1, 2)]  # type: ignore[misc]
+    shown = 2 if request.pipes else 0
+    standard = [(os.POSIX_SPAWN_OPEN, shown, terminal, os.O_RDWR, 0)]
+    others = enumerate(request.pipes) if request.pipes else ((1, 0), (2, 0))
+    standard += [(os.POSIX_SPAWN_DUP2, own, number) for number, own in others]  # type: ignore[misc]
     name = request.argv[0]
     places = request.environment.get(b"PATH", os.defpath.encode()).split(b":")
     failure: OSError | None = None

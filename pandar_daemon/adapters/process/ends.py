@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import termios
+from collections.abc import Sequence
 
 from pandar_daemon.adapters.process import guardian
 
@@ -61,10 +62,17 @@ class Ends:
             self._open["guardian"] = descriptor
         self.pid = int(_argument(data, guardian.BORN))
 
-    async def send(self, data: bytes) -> None:
-        """Send all of it; in vain when the guardian is gone."""
+    async def send(self, data: bytes, pipes: Sequence[int] = ()) -> None:
+        """Send all of it, and these with its beginning; in vain when the guardian is gone."""
         with contextlib.suppress(ConnectionError):
+            if pipes:
+                data = data[socket.send_fds(self._link, [data[:1]], pipes) :]
             await asyncio.get_running_loop().sock_sendall(self._link, data)
+
+    @property
+    def terminal(self) -> int | None:
+        """Our end of the terminal, while it is open."""
+        return self._open.get("terminal")
 
     async def started(self) -> bytes:
         """Return once the command runs, with what came after that; raises like `born`."""

@@ -45,7 +45,7 @@ from pandar_daemon.adapters.process import command, kernel
 from pandar_daemon.adapters.process.cradle import Cradle
 from pandar_daemon.adapters.process.grip import Grip
 from pandar_daemon.adapters.process.kernel import BOOTTIME, LINUX
-from pandar_daemon.adapters.process.request import Request, receive
+from pandar_daemon.adapters.process.request import Request, close, receive
 from pandar_daemon.adapters.process.tree import Newcomers
 
 EXECUTION_TAG = "PANDAR_EXECUTION_ID"
@@ -85,6 +85,7 @@ class Guardian:
         if self.kill_at is None:
             self.alarm.set(self.until)
             self.child, failure = command.start(request, self.terminal)
+            close(request.pipes)
             if failure:
                 self.is_plain = False
                 report(self.link, f"{FAILED} {failure}")
@@ -92,6 +93,7 @@ class Guardian:
             if not late:
                 report(self.link, STARTED)
             self._guard(self.tools.wake)
+        close(request.pipes)
         os.close(self.terminal)
         report(self.link, f"{ENDED if self.grip.is_searched else UNSEARCHED} {self._result()}")
 

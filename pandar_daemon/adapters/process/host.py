@@ -8,7 +8,8 @@ import fcntl
 import os
 import signal
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,8 +20,9 @@ from pandar_daemon.adapters.process import guardian
 from pandar_daemon.adapters.process.command import CWD
 from pandar_daemon.adapters.process.ends import Ends, Failed, Theirs, open_ends
 from pandar_daemon.adapters.process.nursery import Nursery, raise_descriptor_limit
-from pandar_daemon.adapters.process.request import Request
+from pandar_daemon.adapters.process.request import Request, close
 from pandar_daemon.adapters.process.search import Search
+from pandar_daemon.adapters.process.talk import Keyboard, Pipes
 from pandar_daemon.adapters.process.tree import holders, send, tree
 from pandar_daemon.ports import Exit, Spec
 
@@ -55,6 +57,8 @@ class TerminalProcess:
 
     def __init__(self, ends: Ends, search: Search, *, tag: str, patience_sec: float) -> None:
         self._ends, self._search = ends, search
+        self._pipes: Pipes | None = None
+        self._keyboard = Keyboard(lambda: ends.terminal)
         self._tag = tag
         self._patience_sec = patience_sec
         self._ended: asyncio.Task[Exit] | None = None
@@ -65,16 +69,37 @@ class TerminalProcess:
         """The guardian's process id."""
         return self._ends.pid
 
+    @property
+    def talk(self) -> Pipes | Keyboard:
+        """The way to talk with it."""
+        return self._pipes or self._keyboard
+
     async def begin(self, spec: Spec, request: bytes) -> None:
         """Return once the command runs; raises ``OSError`` naming what cannot be used."""
+        theirs = self._lay_pipes(spec) if spec.piped else []
         try:
-            await self._ends.send(request)
+            await self._ends.send(request, theirs)
             said = await self._ends.started()
         except (EOFError, Failed) as error:
+            self._close_pipes()
             self._ended = asyncio.create_task(self._end(b""))
             await self.wait()
             raise _failure(error, spec) from None
+        finally:
+            close(theirs)
         self._ended = asyncio.create_task(self._end(said))
+
+    def _lay_pipes(self, spec: Spec) -> list[int]:
+        """Return the command's ends; raises ``OSError`` when no descriptor is left."""
+        with _scarce(spec):
+            their_input, our_output = os.pipe()
+            try:
+                our_input, their_output = os.pipe()
+            except OSError:
+                close([their_input, our_output])
+                raise
+        self._pipes = Pipes(our_output, our_input)
+        return [their_input, their_output]
 
     async def output(self) -> AsyncGenerator[bytes, None]:
         """Iterate over what the terminal shows, until nothing of the tree is left to show more."""
@@ -112,16 +137,24 @@ class TerminalProcess:
 
     def forsake(self) -> None:
         """Let go of it: the guardian then kills the tree."""
+        self._close_pipes()
         self._ended = self._ended or asyncio.create_task(self._end(b""))
         self._ends.release()
         self._ends.close("terminal")
         self._insisting = self._insisting or asyncio.create_task(self._insist(self._ended))
+
+    def _close_pipes(self) -> None:
+        if self._pipes is not None:
+            self._pipes.close()
 
     async def _end(self, said: bytes) -> Exit:
         try:
             return await self._ending(said)
         finally:
             self._ends.finish_output()
+            if self._pipes is not None:
+                self._pipes.close_input()
+                self._pipes.finish()
 
     async def _ending(self, said: bytes) -> Exit:
         while more := await self._ends.read_link():
@@ -259,8 +292,15 @@ async def _kill_all(living: Callable[[], set[int]]) -> int:
 
 
 def _open_ends(spec: Spec) -> tuple[Ends, Theirs]:
-    try:
+    with _scarce(spec):
         return open_ends(spec.rows, spec.columns)
+
+
+@contextmanager
+def _scarce(spec: Spec) -> Iterator[None]:
+    """Say what to do when the machine has no more of something."""
+    try:
+        yield
     except OSError as error:
         hint = _SCARCE.get(error.errno or 0)
         if hint is None:

@@ -7,15 +7,18 @@ can hold a NUL byte, so nothing needs escaping, and it may be as long as the ker
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 
 _LENGTH_BYTES = 8
+PIPES = 2
+"""Descriptors of a command that talks through pipes: its standard input, its standard output."""
 
 
 class Request:
     """One command, and the terms on which it runs. All texts are as the kernel wants them."""
 
-    __slots__ = ("argv", "cwd", "environment", "grace_sec", "until")
+    __slots__ = ("argv", "cwd", "environment", "grace_sec", "pipes", "until")
 
     def __init__(
         self,
@@ -28,6 +31,8 @@ class Request:
     ) -> None:
         self.argv, self.environment, self.cwd = argv, environment, cwd
         self.until, self.grace_sec = until, grace_sec
+        self.pipes: list[int] = []
+        """What came with it: the command's standard input and output, unless on the terminal."""
 
     def pack(self) -> bytes:
         """Return it as bytes; raises ``ValueError`` for what no program can be started with."""
@@ -44,19 +49,47 @@ class Request:
     @classmethod
     def read(cls, descriptor: int) -> Request | None:
         """Wait for one, and read not a byte more; ``None`` when the other side is gone."""
-        length = int.from_bytes(_read(descriptor, _LENGTH_BYTES), "big")
+        head, pipes = _read_head(descriptor)
+        length = int.from_bytes(head, "big")
         body = _read(descriptor, length)
         if not length or len(body) < length:
+            close(pipes)
             return None
         cwd, until, grace_sec, count, *texts = body.split(b"\0")
         pairs = (text.partition(b"=") for text in texts[int(count) :])
-        return cls(
+        request = cls(
             texts[: int(count)],
             {name: value for name, _, value in pairs},
             cwd=cwd,
             until=float(until),
             grace_sec=float(grace_sec),
         )
+        request.pipes = pipes
+        return request
+
+
+def _read_head(descriptor: int) -> tuple[bytes, list[int]]:
+    """Return the length of what comes, and the descriptors that came with it."""
+    head, pipes = b"", list[int]()
+    with socket.socket(fileno=os.dup(descriptor)) as link:
+        while len(head) < _LENGTH_BYTES:
+            try:
+                data, more, *_ = socket.recv_fds(link, _LENGTH_BYTES - len(head), PIPES)
+            except ConnectionResetError:
+                break
+            pipes += more
+            if not data:
+                break
+            head += data
+    for pipe in pipes:
+        os.set_inheritable(pipe, False)  # noqa: FBT003 - the library's own signature
+    return head, pipes
+
+
+def close(descriptors: list[int]) -> None:
+    """Close these, and forget them."""
+    while descriptors:
+        os.close(descriptors.pop())
 
 
 def _read(descriptor: int, size: int) -> bytes:

@@ -1,5 +1,5 @@
 SELECT t.id FROM views.tasks t
-WHERE t.status = 'pending' AND t.status_reason IN ('queued', 'retry_at') AND NOT t.deleted
+WHERE t.status_reason IN ('queued', 'retry_at', 'quota', 'resuming') AND NOT t.deleted
     AND (t.not_before IS NULL OR t.not_before <= $1)
     AND NOT EXISTS (
         SELECT FROM reservations r

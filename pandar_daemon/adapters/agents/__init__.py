@@ -1,0 +1,1 @@
+"""Coding agents: how each is started, and the protocols they speak. No process is started here."""

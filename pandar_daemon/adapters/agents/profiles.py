@@ -1,0 +1,141 @@
+"""How each agent is started, as data: its program, environment, files in its HOME, and quirks.
+
+Values in texts: ``$home`` is the HOME of the task; ``$api_key``, ``$base_url`` and ``$model`` are
+what the owner set. In files they are quoted as JSON, which a TOML string is, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from pandar_daemon.adapters.agents.quirks import Quirks
+
+ACP: Final = "acp"
+APP_SERVER: Final = "app-server"
+
+
+class Profile(Struct, frozen=True, kw_only=True):
+    """One agent.
+
+    ``program`` is a file of an npm package, run by Node.js; without one, ``argv`` is all of it.
+    ``environment`` is beside what every agent gets. An entry that names a value the owner did not
+    set is left out, as is a line of a file that does. One of ``keys`` must be in the environment.
+    """
+
+    name: str
+    package: str = ""
+    program: str = ""
+    argv: tuple[str, ...] = ()
+    environment: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
+    defaults: Mapping[str, str] = {}
+    keys: tuple[str, ...] = ()
+    tells_usage: bool = True
+    denies_softly: bool = True
+    driver: str = ACP
+    quirks: Quirks = Quirks()
+
+
+CLAUDE: Final = Profile(
+    name="claude",
+    package="@agentclientprotocol/claude-agent-acp",
+    program="dist/index.js",
+    environment={
+        "ANTHROPIC_API_KEY": "$api_key",
+        "ANTHROPIC_BASE_URL": "$base_url",
+        "ANTHROPIC_MODEL": "$model",
+        "CLAUDE_CONFIG_DIR": "$home/.claude",
+        "CLAUDE_AGENT_ACP_PROTOCOL": "v1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_BUG_COMMAND": "1",
+        "DISABLE_ERROR_REPORTING": "1",
+        "DISABLE_TELEMETRY": "1",
+    },
+    keys=("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"),
+    quirks=Quirks(agent="claude"),
+)
+
+_CODEX_CONFIG: Final = """\
+model = $model
+model_provider = "owner"
+approval_policy = "on-request"
+sandbox_mode = "workspace-write"
+check_for_update_on_startup = false
+cli_auth_credentials_store = "file"
+[model_providers.owner]
+name = "owner"
+base_url = $base_url
+env_key = "OPENAI_API_KEY"
+wire_api = "responses"
+[analytics]
+enabled = false
+[feedback]
+enabled = false
+[otel]
+exporter = "none"
+metrics_exporter = "none"
+trace_exporter = "none"
+"""
+
+CODEX: Final = Profile(
+    name="codex",
+    package="@agentclientprotocol/codex-acp",
+    program="dist/index.js",
+    environment={
+        "CODEX_HOME": "$home/.codex",
+        "OPENAI_API_KEY": "$api_key",
+        # The other modes ask a model instead of us, or nobody.
+        "INITIAL_AGENT_MODE": "workspace-write",
+        "NO_BROWSER": "1",
+    },
+    files={".codex/config.toml": _CODEX_CONFIG},
+    defaults={"base_url": "https://api.openai.com/v1"},
+    keys=("OPENAI_API_KEY",),
+    denies_softly=False,  # its only way to reject aborts the turn
+    quirks=Quirks(agent="codex"),
+)
+
+CODEX_APP_SERVER: Final = Profile(
+    name="codex",
+    package="@openai/codex",
+    program="bin/codex.js",
+    argv=("app-server",),
+    environment={"CODEX_HOME": "$home/.codex", "OPENAI_API_KEY": "$api_key"},
+    files=CODEX.files,
+    defaults=CODEX.defaults,
+    keys=CODEX.keys,
+    driver=APP_SERVER,
+    quirks=Quirks(agent="codex", includes_cached=True),
+)
+
+_GEMINI_SETTINGS: Final = """\
+{"security": {"auth": {"selectedType": "gemini-api-key"}},
+ "privacy": {"usageStatisticsEnabled": false}, "telemetry": {"enabled": false},
+ "general": {"enableAutoUpdate": false, "enableAutoUpdateNotification": false, "maxAttempts": 3,
+             "checkpointing": {"enabled": false}}}
+"""
+
+GEMINI: Final = Profile(
+    name="gemini",
+    package="@google/gemini-cli",
+    program="bundle/gemini.js",
+    argv=("--acp",),
+    environment={
+        "GEMINI_API_KEY": "$api_key",
+        "GEMINI_MODEL": "$model",
+        "GOOGLE_GEMINI_BASE_URL": "$base_url",
+        "GEMINI_CLI_NO_RELAUNCH": "true",
+        "GEMINI_CLI_TRUST_WORKSPACE": "true",
+        "GEMINI_TELEMETRY_ENABLED": "false",
+    },
+    files={".gemini/settings.json": _GEMINI_SETTINGS},
+    keys=("GEMINI_API_KEY",),
+    quirks=Quirks(agent="gemini", tells_by_title=True),
+)
+
+PROFILES: Final = {each.name: each for each in (CLAUDE, CODEX, GEMINI)}
+"""Those that come as npm packages; `registry` adds the demo agent and the owner's own."""

@@ -1,0 +1,202 @@
+"""The agents of a runner: profiles, with what the owner set for each.
+
+What can be set for an agent, as ``PANDAR_AGENT_<NAME>_<WHAT>``: ``API_KEY``, ``BASE_URL``,
+``MODEL``; ``DRIVER`` (``acp`` or, for codex, ``app-server``); ``ENV_<VARIABLE>`` for anything
+else in its environment; ``COMMAND`` for an agent of the owner's own that speaks ACP, with
+``TELLS_USAGE=no`` when it never tells what it consumed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from events.instant import Instant
+from events.running import Assignment
+from pandar_daemon.adapters.agents.acp import AcpDriver
+from pandar_daemon.adapters.agents.profiles import (
+    ACP,
+    APP_SERVER,
+    CODEX_APP_SERVER,
+    PROFILES,
+    Profile,
+)
+from pandar_daemon.adapters.agents.quirks import Quirks
+from pandar_daemon.config import ConfigError
+from pandar_daemon.ports.agents import Driver, Launch
+
+PREFIX: Final = "PANDAR_AGENT_"
+_SETTING: Final = re.compile(
+    PREFIX + r"([A-Z0-9_]+?)_(API_KEY|BASE_URL|MODEL|DRIVER|COMMAND|TELLS_USAGE|ENV_\w+)"
+)
+_VALUE: Final = re.compile(r"\$(home|api_key|base_url|model)\b")
+_NO: Final = frozenset({"no", "false", "0"})
+
+
+def demo() -> Profile:
+    """Return our own small agent; its program is this Python's."""
+    module = "pandar_daemon.adapters.agents.demo"
+    return Profile(
+        name="demo", argv=(sys.executable, "-P", "-m", module), quirks=Quirks(agent="demo")
+    )
+
+
+class Registry:
+    """See `ports.agents.Agents`.
+
+    ``packages`` is where `install` puts npm packages, ``path`` where programs are looked for.
+    Raises `ConfigError` for a setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], Instant],
+        settings: Mapping[str, str],
+        *,
+        packages: Path,
+        path: str,
+    ) -> None:
+        self._now, self._packages, self._path = now, packages, path
+        self._settings = _by_agent(settings)
+        known = {**PROFILES, "demo": demo()}
+        self._profiles = known | {
+            name: _set(known.get(name), name, given) for name, given in self._settings.items()
+        }
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names a task may ask for."""
+        return self._profiles.keys()
+
+    def profile(self, name: str) -> Profile:
+        """Return the profile of an agent; raises ``KeyError`` for an unknown one."""
+        return self._profiles[name]
+
+    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:  # noqa: ARG002 - the port's
+        """Return how to start it; raises ``OSError`` that says what is missing and what to do."""
+        return self.launched(name, home)
+
+    def launched(self, name: str, home: Path) -> Launch:
+        """Return how to start it, whatever the task."""
+        profile = self._profiles[name]
+        given = self._settings.get(name, {})
+        values = {**profile.defaults, **_values(given), "home": str(home)}
+        own = {
+            variable: told
+            for variable, text in profile.environment.items()
+            if (told := _told(text, values)) is not None
+        }
+        own |= {key.removeprefix("ENV_"): given[key] for key in given if key.startswith("ENV_")}
+        if profile.keys and not any(own.get(key) for key in profile.keys):
+            raise PermissionError(
+                f"{name} has no key: set {PREFIX}{_upper(name)}_API_KEY for the runner"
+            )
+        return Launch(
+            argv=self._argv(profile),
+            environment={**self._common(home), **own},
+            files={path: _file(text, values) for path, text in profile.files.items()},
+            tells_usage=profile.tells_usage,
+            denies_softly=profile.denies_softly,
+        )
+
+    def driver(self, name: str) -> Driver:
+        """Return a new driver for it."""
+        profile = self._profiles[name]
+        if profile.driver == APP_SERVER:
+            raise NotImplementedError
+        return AcpDriver(self._now, profile.quirks)
+
+    def program(self, profile: Profile) -> Path:
+        """Return the program of an npm package, there or not."""
+        return self._packages / "node_modules" / profile.package / profile.program
+
+    def node(self) -> str:
+        """Return where Node.js is; raises ``FileNotFoundError`` that says what to do."""
+        found = shutil.which("node", path=self._path)
+        if found is None:
+            raise FileNotFoundError(
+                f"no node in {self._path}: install Node.js 20 or later, or set PANDAR_TASK_PATH"
+            )
+        return found
+
+    def _argv(self, profile: Profile) -> tuple[str, ...]:
+        if not profile.program:
+            return profile.argv
+        program = self.program(profile)
+        if not program.is_file():
+            raise FileNotFoundError(
+                f"{profile.name} is not installed: run `pandar agents install {profile.name}`"
+            )
+        return (self.node(), str(program), *profile.argv)
+
+    def _common(self, home: Path) -> dict[str, str]:
+        return {
+            "PATH": self._path,
+            "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "NO_COLOR": "1",
+        }
+
+
+def _by_agent(settings: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return what is set for each agent; empty values count as unset."""
+    sorted_out: dict[str, dict[str, str]] = {}
+    for variable, value in settings.items():
+        if not value or not variable.startswith(PREFIX):
+            continue
+        found = _SETTING.fullmatch(variable)
+        if not found:
+            raise ConfigError(f"{variable} is no setting of an agent")
+        sorted_out.setdefault(found[1].lower().replace("_", "-"), {})[found[2]] = value
+    return sorted_out
+
+
+def _set(known: Profile | None, name: str, given: Mapping[str, str]) -> Profile:
+    """Return a profile with what the owner set."""
+    driver = given.get("DRIVER", ACP)
+    if driver not in (ACP, APP_SERVER) or (driver == APP_SERVER and name != "codex"):
+        raise ConfigError(f"{PREFIX}{_upper(name)}_DRIVER={driver!r}: there is no such driver")
+    if driver == APP_SERVER:
+        return CODEX_APP_SERVER
+    if known and "COMMAND" not in given:
+        return known
+    if "COMMAND" not in given:
+        raise ConfigError(f"{name} is no known agent: {PREFIX}{_upper(name)}_COMMAND starts it")
+    base = known or Profile(name=name, quirks=Quirks(agent=name))
+    try:
+        argv = tuple(shlex.split(given["COMMAND"]))
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}{_upper(name)}_COMMAND: {error}") from error
+    tells = given.get("TELLS_USAGE", "yes").lower() not in _NO
+    return replace(base, program="", argv=argv, tells_usage=base.tells_usage and tells)
+
+
+def _values(given: Mapping[str, str]) -> dict[str, str]:
+    named = {"api_key": "API_KEY", "base_url": "BASE_URL", "model": "MODEL"}
+    return {name: given[key] for name, key in named.items() if key in given}
+
+
+def _told(text: str, values: Mapping[str, str], *, quoted: bool = False) -> str | None:
+    """Return a text with its values, ``None`` when one of them is not set."""
+    if any(found not in values for found in _VALUE.findall(text)):
+        return None
+    return _VALUE.sub(lambda m: json.dumps(values[m[1]]) if quoted else values[m[1]], text)
+
+
+def _file(text: str, values: Mapping[str, str]) -> str:
+    lines = (_told(line, values, quoted=True) for line in text.splitlines(keepends=True))
+    return "".join(line for line in lines if line is not None)
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_")

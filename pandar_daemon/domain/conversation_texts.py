@@ -1,0 +1,123 @@
+"""What is said to an agent, and what a task shows of a conversation."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from events.calls import ToolCall
+from events.commands import Decision
+from events.running import Decided, Resume
+from events.task import FailureKind
+from pandar_daemon.domain.hearing import Called, CallStatus, Fault, Stop, TurnEnded
+from pandar_daemon.domain.talking import Terms
+
+KINDS: Final = {
+    Fault.MODEL: FailureKind.MODEL,
+    Fault.QUOTA: FailureKind.QUOTA,
+    Fault.AGENT: FailureKind.AGENT,
+}
+NO_USAGE: Final = (
+    "the agent said that it is done, but told of no usage: its model cannot have done anything"
+)
+_STOPS: Final = {
+    Stop.CANCELLED: "the agent cancelled its own turn",
+    Stop.REFUSED: "the model refused to go on",
+    Stop.LIMIT: "the agent ran into a limit of its own",
+    Stop.FAILED: "the agent's turn failed",
+}
+_SUMMARY_MAX: Final = 4_000
+
+
+def opening(terms: Terms, *, loaded: bool) -> str:
+    """Return the first thing to say: the task, or what was decided since."""
+    resume = terms.resume
+    if resume is None:
+        return _task(terms)
+    if loaded:
+        return _news(resume)
+    parts = [_task(terms), _before(resume), _news(resume) if resume.decided else ""]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _task(terms: Terms) -> str:
+    return f"{terms.prompt}\n\nContext:\n{terms.context}" if terms.context else terms.prompt
+
+
+def _before(resume: Resume) -> str:
+    if not resume.summary:
+        return "An earlier attempt was interrupted; the files are as it left them."
+    tail = resume.summary[-_SUMMARY_MAX:]
+    return (
+        "An earlier attempt was interrupted; the files are as it left them. "
+        f"It ended like this:\n---\n{tail}\n---"
+    )
+
+
+def _news(resume: Resume) -> str:
+    decided = resume.decided
+    if decided is None:
+        return "You were interrupted. Look at where you are, and go on with the task."
+    if resume.gate == "question":
+        return f"Your question was answered: {answer_of(decided)}\n\nGo on with the task."
+    if resume.gate == "budget":
+        return go_on(decided.reason)
+    what = f":\n\n{resume.what}\n\n" if resume.what else ". "
+    if decided.decision is Decision.APPROVE:
+        return f"Your request was approved{what}Do exactly this, unchanged, and go on."
+    return f"{_refused(decided)}{what}Do not do it. Go on with the task without it."
+
+
+def _refused(decided: Decided) -> str:
+    if decided.expired:
+        return "Nobody decided on your request in time, so it counts as denied"
+    if decided.decision is Decision.CHANGES:
+        return f"Instead of your request this is wanted: {decided.reason}\n\nThe request was"
+    why = f" ({decided.reason})" if decided.reason else ""
+    return f"Your request was denied{why}"
+
+
+def refusal(call: ToolCall, decided: Decided) -> str:
+    """Return what an agent is told whose call was refused."""
+    what = call.command or call.title
+    if decided.decision is Decision.CHANGES:
+        return f"Do not do this: {what}\nInstead: {decided.reason}\nGo on with the task."
+    why = "nobody decided in time" if decided.expired else decided.reason or "no reason was given"
+    return f"This was denied: {what}\nReason: {why}\nGo on with the task without it."
+
+
+def answer_of(decided: Decided) -> str:
+    """Return the answer to a question that a decision amounts to."""
+    if decided.reason:
+        return decided.reason
+    if decided.decision is Decision.APPROVE:
+        return "yes"
+    return "nobody answered in time" if decided.expired else "no"
+
+
+def go_on(reason: str) -> str:
+    """Return what is said to an agent that was stopped for its budget."""
+    return f"You may go on where you stopped. {reason}".strip()
+
+
+def failure(ended: TurnEnded) -> str:
+    """Return why a turn that ended is no success."""
+    said = _STOPS.get(ended.stop, "the agent's turn ended")
+    return f"{said}: {ended.error}" if ended.error else said
+
+
+def call_line(called: Called) -> str:
+    """Return what a task shows of a tool call: its beginning, and its output once it is over."""
+    what = called.call.command or called.call.title or called.call.tool
+    if called.status in {CallStatus.PENDING, CallStatus.RUNNING}:
+        return f"\n» {called.call.kind}: {what}\n" if what else ""
+    output = called.output.rstrip("\n")
+    mark = "" if called.status is CallStatus.DONE else "(failed)\n"
+    return f"{output}\n{mark}" if output else mark
+
+
+def uuid_of(text: str) -> UUID | None:
+    """Return an id given as text, ``None`` for none."""
+    return msgspec.convert(text, UUID) if text else None

@@ -1,0 +1,286 @@
+"""Which gates a tool call touches: the classifier.
+
+Pure, and the same for a call that is judged now and for one recorded a month ago. Shell text is
+looked into command by command; what nobody can tell touches `UNCLASSIFIED`. It is a guard against
+accidents and carelessness; the wall is the sandbox, which holds no secret and no way out.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from events.calls import LIST_MAX, TEXT_MAX, CallKind, GateRule, Rules, ToolCall
+from pandar_daemon.domain.gate_match import matches
+from pandar_daemon.domain.gate_paths import (
+    Place,
+    deleted,
+    is_secret,
+    normal,
+    paths_in,
+    place_of,
+    resolved,
+    written,
+)
+from pandar_daemon.domain.gate_programs import rules_of
+from pandar_daemon.domain.gate_rules import GATES, RULES, UNCLASSIFIED, Gate, Touch, touch
+from pandar_daemon.domain.gate_tables import (
+    HARMLESS_SETTINGS,
+    NAMES_ONLY,
+    PATTERN_FIRST,
+    SETTING_FAMILIES,
+    SETTINGS,
+)
+from pandar_daemon.domain.gate_writes import deleted_by, written_by
+from pandar_daemon.domain.shell_run import Run
+from pandar_daemon.domain.shell_runs import runs
+from pandar_daemon.domain.shell_words import Redirect, Word
+
+__all__ = ["GATES", "RULES", "UNCLASSIFIED", "Gate", "Touch", "touched"]
+
+_CHANGING: Final = frozenset({CallKind.EDIT, CallKind.DELETE, CallKind.MOVE})
+_SAYS_NOTHING: Final = frozenset({CallKind.EXECUTE, CallKind.OTHER})
+_LOCAL: Final = re.compile(r"localhost|.*\.localhost|127(?:\.\d{1,3}){3}|\[?::1\]?", re.IGNORECASE)
+_SECRET_VARIABLE: Final = re.compile(
+    r"(?:.*_)?(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|APIKEY|KEY|AUTH|PAT)"
+    r"(?:_.*)?"
+)
+_NO_SECRET: Final = frozenset({"PWD", "OLDPWD", "KEY"})
+_FROM_DIFF: Final = re.compile(r"^(?:\+\+\+|---) (?:[ab]/)?([^\t\n]+)", re.MULTILINE)
+
+
+def touched(call: ToolCall, rules: Rules, workspace: str, home: str) -> tuple[Touch, ...]:
+    """Return every gate a call touches, in the registry or of the project's own, and why.
+
+    ``workspace`` and ``home`` are absolute. Never raises; takes time in proportion to the call.
+    """
+    place = place_of(call.cwd, workspace, home)
+    command = runs(call.command) if call.command else []
+    found = [*_of_command(command, place), *_of_call(call, place), *_own(call, command, rules)]
+    return tuple(dict.fromkeys(found))
+
+
+def _own(call: ToolCall, command: Sequence[Run], rules: Rules) -> Iterator[Touch]:
+    for rule in rules.own:
+        for part in matches(rule.match, call, command):
+            yield own_touch(rule, part)
+
+
+def own_touch(rule: GateRule, part: tuple[str, ...]) -> Touch:
+    """Return what a rule of a project's own says about a part of a call."""
+    return Touch(
+        rule.name, f"own.{rule.name}", rule.severity, rule.why or "a rule of the project", part
+    )
+
+
+# --- the call itself --------------------------------------------------------------------------
+
+
+def _of_call(call: ToolCall, place: Place) -> Iterator[Touch]:
+    if len(call.command) >= TEXT_MAX or max(len(call.paths), len(call.hosts)) >= LIST_MAX:
+        yield touch("unclassified.cut")
+    if not call.command:
+        yield from _of_kind(call)
+        yield from _of_hosts(call)
+    for path in _paths(call):
+        part = (normal(posixpath.join(place.here[0], path)),)
+        if is_secret(path):
+            yield touch("secrets_access.file", part)
+        if call.kind in _CHANGING and (rule := _change(call, path, place)):
+            yield touch(rule, part)
+
+
+def _of_kind(call: ToolCall) -> Iterator[Touch]:
+    if call.kind is CallKind.EXECUTE:
+        yield touch("unclassified.nothing")
+    elif call.kind is CallKind.OTHER:
+        yield touch("unclassified.tool")
+    elif call.kind in _CHANGING and not _paths(call):
+        yield touch("unclassified.nothing")
+
+
+def _of_hosts(call: ToolCall) -> Iterator[Touch]:
+    remote = [host for host in call.hosts if not _LOCAL.fullmatch(host.partition(":")[0])]
+    yield from (touch("network_egress.host", (host,)) for host in remote)
+    if call.kind is CallKind.FETCH and not call.hosts:
+        yield touch("network_egress.host")
+
+
+def _paths(call: ToolCall) -> list[str]:
+    named = _FROM_DIFF.findall(call.diff) if call.kind in _CHANGING else []
+    return list(dict.fromkeys([*call.paths, *(p for p in named if p != "/dev/null")][:LIST_MAX]))
+
+
+def _change(call: ToolCall, path: str, place: Place) -> str:
+    gone = call.kind is CallKind.DELETE or (call.kind is CallKind.MOVE and path in call.paths[:1])
+    return deleted(path, place) if gone else written(path, place)
+
+
+# --- a command --------------------------------------------------------------------------------
+
+_Known = dict[str, tuple[str, ...] | None]
+
+
+class _Walk(Struct):
+    """Goes from command to command: where it is, and what variables are."""
+
+    place: Place
+    here: dict[tuple[int, ...], tuple[str, ...]]
+    known: _Known
+
+
+def _of_command(command: Sequence[Run], place: Place) -> Iterator[Touch]:
+    walk = _Walk(place, {(): place.here}, _assigned(command))
+    for run in command:
+        now = msgspec.structs.replace(place, here=_here(walk, run.scope))
+        words = run.written[: _PART_MAX + 1]
+        part = tuple(word.text for word in words[:_PART_MAX])
+        fixed = all(word.fixed for word in words) and all(map(place.owns, now.here))
+        fixed &= len(words) <= _PART_MAX
+        for rule in dict.fromkeys(_of_run(run, now, walk.known)):
+            yield touch(rule, part, fixed=fixed and bool(now.here))
+        if run.name in {"cd", "pushd", "popd"}:
+            _go(walk, run, now)
+
+
+def _of_run(run: Run, place: Place, known: _Known) -> Iterator[str]:
+    yield from run.rules
+    if not (run.followed or _TELL_ALL & set(run.rules)):
+        yield from rules_of(run.words)
+    yield from _of_settings(run)
+    yield from _of_secrets(run, known)
+    for word in written_by(run.words):
+        yield from _target(word, place, known, written)
+    for word in deleted_by(run.words):
+        yield from _target(word, place, known, deleted)
+    for redirect in run.redirects:
+        yield from _redirected(redirect, place, known)
+
+
+_TELL_ALL: Final = frozenset(
+    f"unclassified.{what}"
+    for what in ("expansion", "inline_code", "script", "stdin", "module", "nesting")
+)
+"""Doubts that say all there is to say about a program."""
+
+
+def _target(
+    word: Word, place: Place, known: _Known, rule_of: Callable[[str, Place], str]
+) -> Iterator[str]:
+    paths = resolved(word, known)
+    if paths is None:
+        yield "unclassified.target"
+    else:
+        yield from (rule for path in paths if path and (rule := rule_of(path, place)))
+
+
+def _redirected(redirect: Redirect, place: Place, known: _Known) -> Iterator[str]:
+    target = redirect.target
+    if target.text.startswith(("/dev/tcp/", "/dev/udp/")):
+        yield "network_egress.upload"
+    elif redirect.operator.startswith("<") and redirect.operator != "<>":
+        if redirect.operator == "<" and is_secret(target.text):
+            yield "secrets_access.file"
+    elif not (redirect.operator.endswith("&") and re.fullmatch(r"\d+|-|\d+-", target.text)):
+        yield from _target(target, place, known, written)
+        if is_secret(target.text):
+            yield "secrets_access.file"
+
+
+def _of_settings(run: Run) -> Iterator[str]:
+    words = [*run.settings]
+    if run.name in {"export", "declare", "typeset", "local", "readonly", "read"}:
+        words += run.arguments
+    for word in words:
+        name, _, value = word.text.partition("=")
+        name = name.rstrip("+").partition("[")[0]
+        changes = name in SETTINGS or name.startswith(SETTING_FAMILIES)
+        if changes and name not in HARMLESS_SETTINGS and not _HARMLESS_VALUE.fullmatch(word.text):
+            yield "unclassified.settings"
+        if word.known and ("$(" in value or "`" in value):
+            yield "unclassified.inline_code"  # a shell that takes it for a number runs it
+
+
+_HARMLESS_VALUE: Final = re.compile(r"NODE_OPTIONS=--max[-_]old[-_]space[-_]size=\d+")
+
+
+def _of_secrets(run: Run, known: _Known) -> Iterator[str]:
+    words = [*run.words, *run.settings, *(r.target for r in run.redirects)]
+    for name in {name for word in words for name in word.variables}:
+        if _SECRET_VARIABLE.fullmatch(name) and name not in _NO_SECRET:
+            yield "secrets_access.variable"
+    if run.name in NAMES_ONLY:
+        return
+    for word in _opened(run):
+        texts = resolved(word, known) or [word.text]
+        shown = (Word(text) for text in texts)
+        if any(is_secret(path) for each in shown for path in paths_in(each)):
+            yield "secrets_access.file"
+            return
+
+
+def _opened(run: Run) -> Sequence[Word]:
+    """Return the arguments that may name files."""
+    if run.name not in PATTERN_FIRST:
+        return run.arguments
+    first = next((i for i, w in enumerate(run.arguments) if not w.text.startswith("-")), 0)
+    return run.arguments[first + 1 :]
+
+
+# --- where a command is, and what it calls things ----------------------------------------------
+
+
+def _here(walk: _Walk, scope: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the folders a scope may be in: its own, or those of what it is in."""
+    for length in range(len(scope), -1, -1):
+        if scope[:length] in walk.here:
+            return walk.here[scope[:length]]
+    return walk.place.here  # pragma: no cover - the outermost is always there
+
+
+def _go(walk: _Walk, run: Run, now: Place) -> None:
+    target = next((w for w in run.arguments if not w.text.startswith("-")), None)
+    dashed = any(word.text == "-" for word in run.arguments) or run.name == "popd"
+    paths = ["~"] if target is None else resolved(target, walk.known)
+    if dashed or paths is None or not now.here:
+        walk.here[run.scope] = ()
+        return
+    there = tuple(absolute for path in paths for absolute in now.absolute(path))
+    stays = () if run.ends == "&&" else now.here
+    walk.here[run.scope] = tuple(dict.fromkeys((*there, *stays)))[:_PLACES_MAX]
+
+
+_PART_MAX: Final = 100
+"""Words of a command that a part of a call names."""
+_PLACES_MAX: Final = 4
+"""Folders a command may be in that are followed."""
+_VALUES_MAX: Final = 8
+_SETS: Final = frozenset({"read", "mapfile", "readarray", "getopts", "printf", "unset", "select"})
+
+
+def _assigned(command: Sequence[Run]) -> _Known:
+    """Return the values of variables that a text gives itself, ``None`` where nobody knows."""
+    known: _Known = {}
+    for run in command:
+        for word in (*run.settings, *(run.arguments if run.name in {"export", "local"} else ())):
+            name, equals, value = word.text.partition("=")
+            if equals:
+                _learn(known, name, value if word.fixed else None)
+        if run.name == "for" and len(run.words) > 1:
+            for word in run.words[3:] or (Word("", known=False),):
+                _learn(known, run.words[1].text, word.text if word.known else None)
+        elif run.name in _SETS:
+            for word in run.arguments:
+                known[word.text] = None
+    return known
+
+
+def _learn(known: _Known, name: str, value: str | None) -> None:
+    earlier = known.get(name, ())
+    full = earlier is None or len(earlier) >= _VALUES_MAX
+    known[name] = None if value is None or full else (*(earlier or ()), value)

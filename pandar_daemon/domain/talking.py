@@ -1,0 +1,196 @@
+"""What a conversation with an agent is told besides what the agent says, and what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from msgspec import Struct
+
+from events.calls import Allowance, Rules, ToolCall, Verdict
+from events.instant import Instant
+from events.running import Decided, Outcome, Resume
+from events.task import FailureKind, Usage
+from pandar_daemon.domain.hearing import Heard
+from pandar_daemon.domain.judging import Judgement
+
+
+class Terms(Struct, frozen=True, kw_only=True):
+    """What a conversation is about and within which limits; ``None`` is no limit.
+
+    ``spent`` is what earlier executions of the task consumed. ``proxy_answers`` is how many
+    questions another agent may answer, 0 when there is none.
+    """
+
+    agent: str
+    prompt: str
+    rules: Rules
+    workspace: str
+    home: str
+    allowances: tuple[Allowance, ...] = ()
+    resume: Resume | None = None
+    context: str = ""
+    spent: Usage = Usage()
+    max_cost_usd: float | None = None
+    max_tokens: int | None = None
+    park_after_sec: float = 600.0
+    proxy_answers: int = 0
+    tells_usage: bool = True
+    denies_softly: bool = True
+
+
+# --- signals ---------------------------------------------------------------------------------
+
+
+class Hears(Struct, frozen=True, kw_only=True):
+    """The agent said something."""
+
+    at: float
+    heard: Heard
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """Somebody decided what was asked last."""
+
+    at: float
+    confirmation_id: UUID
+    decided: Decided
+
+
+class ProxyAnswered(Struct, frozen=True, kw_only=True):
+    """Another agent answered the question, or could not."""
+
+    at: float
+    text: str | None
+
+
+class Unrecorded(Struct, frozen=True, kw_only=True):
+    """What was to be done about a request may not be done: its approval is used, or void."""
+
+    at: float
+    request_id: str
+    call: ToolCall
+
+
+class Waited(Struct, frozen=True, kw_only=True):
+    """Time has passed."""
+
+    at: float
+
+
+class ParkNow(Struct, frozen=True, kw_only=True):
+    """This runner is going down: who waits is to be parked."""
+
+    at: float
+
+
+Signal = Hears | Answered | ProxyAnswered | Unrecorded | Waited | ParkNow
+
+
+# --- effects ---------------------------------------------------------------------------------
+
+
+class Prompt(Struct, frozen=True):
+    """Say this to the agent."""
+
+    text: str
+
+
+class CancelTurn(Struct, frozen=True):
+    """End its turn."""
+
+
+class Settle(Struct, frozen=True, kw_only=True):
+    """Record what is done about a call, then answer the agent; or tell `Unrecorded`."""
+
+    request_id: str
+    call: ToolCall
+    verdict: Verdict
+    rule: str
+    gates: tuple[str, ...] = ()
+    confirmation_id: UUID | None = None
+    grant_id: UUID | None = None
+    text: str = ""
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """Answer a question of the agent; ``by`` is who did."""
+
+    request_id: str
+    question: str
+    text: str
+    verdict: Verdict = Verdict.ALLOW
+    by: str = ""
+
+
+class Consult(Struct, frozen=True):
+    """Let another agent answer this; tell `ProxyAnswered`."""
+
+    question: str
+
+
+class AskCall(Struct, frozen=True, kw_only=True):
+    """Ask people about a call; tell `Answered`."""
+
+    call: ToolCall
+    judged: Judgement
+    intent: str = ""
+
+
+class AskQuestion(Struct, frozen=True, kw_only=True):
+    """Ask people for an answer to a question; tell `Answered`."""
+
+    text: str
+    choices: tuple[str, ...] = ()
+
+
+class AskBudget(Struct, frozen=True, kw_only=True):
+    """Ask people whether it may cost more; tell `Answered`."""
+
+    why: str
+    spent: Usage
+    limits: Mapping[str, float | int | None]
+
+
+class Withdraw(Struct, frozen=True):
+    """Nobody needs to decide what was asked last."""
+
+    reason: str
+
+
+class Name(Struct, frozen=True):
+    """The agent's own name for this session."""
+
+    session_id: str
+
+
+class Show(Struct, frozen=True):
+    """Add this to what the task shows."""
+
+    text: str
+
+
+class Conclude(Struct, frozen=True, kw_only=True):
+    """It is over. The last effect."""
+
+    outcome: Outcome
+    kind: FailureKind = FailureKind.AGENT
+    error: str = ""
+    usage: Usage = Usage()
+    until: Instant | None = None
+
+
+Effect = (
+    Prompt
+    | CancelTurn
+    | Settle
+    | Reply
+    | Consult
+    | AskCall
+    | AskQuestion
+    | AskBudget
+    | Withdraw
+    | Name
+    | Show
+    | Conclude
+)

@@ -1,0 +1,118 @@
+"""Asking people on behalf of an execution, and waiting for what they decide."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from events.running import AskConfirmation, Decided, LookUpDecision, WithdrawConfirmation
+from events.task import Json
+from pandar_daemon.domain.card import Deadline
+from pandar_daemon.domain.options import TaskOptions
+from pandar_daemon.domain.refusals import Refusal
+from pandar_daemon.ports import Clock
+from pandar_daemon.services.line import Line
+
+log = structlog.get_logger(__name__)
+
+LOOK_SEC = 2.0
+"""How often a decision is looked for without a hint that there is one."""
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """What people are asked, but for its deadline."""
+
+    gate: str
+    call_sha256: str = ""
+
+
+class Consent:
+    """The confirmations of one execution, one at a time."""
+
+    def __init__(self, line: Line, options: TaskOptions, clock: Clock) -> None:
+        self._line = line
+        self._options = options
+        self._clock = clock
+        self._hinted = asyncio.Event()
+        self.pending: UUID | None = None
+
+    def deadline(self) -> Deadline:
+        """Return until when a request made now waits, and what happens then."""
+        expires_at = self._clock.now() + timedelta(seconds=self._options.confirm_timeout_sec)
+        return Deadline(expires_at=expires_at, on_timeout=self._options.on_timeout)
+
+    def hint(self) -> None:
+        """Something may have been decided."""
+        self._hinted.set()
+
+    async def ask(self, draft: Draft, card: Json, deadline: Deadline) -> UUID:
+        """Return the id of a new confirmation, once it is asked for; raises the `Refusal`."""
+        self.pending = confirmation_id = self._clock.new_id()
+        held = self._line.held
+        await self._line.insist(
+            "ask",
+            AskConfirmation(
+                task_id=held.task_id,
+                execution_id=held.execution_id,
+                epoch=held.epoch,
+                confirmation_id=confirmation_id,
+                gate=draft.gate,
+                card=card,
+                expires_at=deadline.expires_at,
+                call_sha256=draft.call_sha256,
+                on_timeout=self._options.on_timeout,
+                quorum=self._options.quorum,
+                prevent_self_approval=self._options.prevent_self_approval,
+            ),
+        )
+        return confirmation_id
+
+    async def looks(self, confirmation_id: UUID) -> AsyncIterator[Decided]:
+        """Iterate over looks at a confirmation; the last one has a decision.
+
+        Raises the `Refusal` when the execution is over.
+        """
+        held = self._line.held
+        look = LookUpDecision(
+            task_id=held.task_id,
+            execution_id=held.execution_id,
+            epoch=held.epoch,
+            confirmation_id=confirmation_id,
+        )
+        while True:
+            self._hinted.clear()
+            answer = await self._line.insist("decision", look)
+            decided = msgspec.json.decode(answer, type=Decided)
+            yield decided
+            if decided.decision is not None:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SEC):
+                    await self._hinted.wait()
+
+    async def withdraw(self, reason: str) -> None:
+        """Take back what was asked last, unless it was decided."""
+        confirmation_id, self.pending = self.pending, None
+        if confirmation_id is None:
+            return
+        held = self._line.held
+        try:
+            await self._line.insist(
+                "withdraw",
+                WithdrawConfirmation(
+                    task_id=held.task_id,
+                    execution_id=held.execution_id,
+                    epoch=held.epoch,
+                    confirmation_id=confirmation_id,
+                    reason=reason,
+                ),
+            )
+        except Refusal as refusal:
+            log.info("confirmation.not_withdrawn", reason=str(refusal))

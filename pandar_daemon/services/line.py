@@ -1,0 +1,66 @@
+"""An execution's line to the daemon: what it says there is fenced by its lease."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import structlog
+
+from events import subjects
+from events.commands import Command
+from events.running import Assignment, Held
+from pandar_daemon.domain.refusals import Refusal
+from pandar_daemon.ports import Clock
+from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.pauses import pauses
+
+log = structlog.get_logger(__name__)
+
+_PASSING = frozenset({401, 408, 429})
+"""Refusals that say nothing about the execution: ask again, as after any 5xx."""
+
+
+class Line:
+    """One execution's; ``is_lost`` once its lease is known to be over."""
+
+    def __init__(self, assignment: Assignment, runner_id: str, asker: Asker, clock: Clock) -> None:
+        self.held = Held(
+            task_id=assignment.task_id,
+            execution_id=assignment.execution_id,
+            epoch=assignment.epoch,
+        )
+        self.is_lost = False
+        self._traceparent = assignment.traceparent
+        self._runner_id = runner_id
+        self._asker = asker
+        self._clock = clock
+        self._log = log.bind(task=self.held.task_id, execution=str(self.held.execution_id))
+
+    async def send(self, action: str, command: Command, command_id: str = "") -> bytes:
+        """Return the answer; raises the `Refusal`, `Unavailable` when nobody answered in time."""
+        return await self._asker.ask(
+            subjects.run(action, self._runner_id),
+            msgspec.json.encode(command),
+            command_id or str(self._clock.new_id()),
+            traceparent=self._traceparent,
+        )
+
+    async def insist(self, action: str, command: Command) -> bytes:
+        """Return the answer, however often it must be asked, under one command id.
+
+        Raises the `Refusal` that is an answer; any, once the lease is known to be lost.
+        """
+        command_id = str(self._clock.new_id())
+        for pause in pauses():
+            try:
+                return await self.send(action, command, command_id)
+            except Refusal as refusal:
+                status = refusal.problem.status
+                if self.is_lost or (status < 500 and status not in _PASSING):  # noqa: PLR2004
+                    raise
+                self._log.info(
+                    "execution.unheard", action=action, reason=str(refusal), pause_sec=pause
+                )
+            await asyncio.sleep(pause)
+        raise AssertionError("pauses are endless")
