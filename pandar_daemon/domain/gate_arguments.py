@@ -31,7 +31,7 @@ def _is_recursive(flags: Sequence[str]) -> bool:
 def _rm(words: Sequence[Word]) -> Iterator[str]:
     if _is_recursive(flags_of(words)):
         yield "destructive_fs.recursive"
-    elif any(not word.known and not word.text.strip('$(){}"').isidentifier() for word in words[1:]):
+    elif any(not word.known for word in words[1:]):
         yield "destructive_fs.unknown"
 
 

@@ -179,4 +179,4 @@ def resolved(word: Word, known: dict[str, tuple[str, ...] | None]) -> Sequence[s
     if name is not None:
         values = known.get(name[1])
         return None if values is None else [value + text[name.end() :] for value in values]
-    return None if text.startswith("$") else [text]
+    return None if not text or text.startswith("$") else [text]

@@ -40,7 +40,8 @@ _GH: Final = verbs(
         " issue list, issue status, repo view, repo list, repo clone, run view, run list,"
         " run watch, run download, release view, release list, release download, workflow view,"
         " workflow list, search, browse, gist view, gist list, label list, auth status,"
-        " cache list, ruleset list, org list, project list, project view, variable list, repo sync, attestation verify",
+        " cache list, ruleset list, org list, project list, project view, variable list,"
+        " repo sync, attestation verify",
         "git_push_protected.merge": "pr merge",
         "git_push_protected.pull_request": "pr create, pr edit, pr comment, pr close, pr reopen,"
         " pr ready, pr review, issue create, issue edit, issue comment, issue close, issue reopen,"

@@ -33,8 +33,8 @@ def written_by(words: Sequence[Word]) -> list[Word]:
         found += [w for w in operands[-1:] if ":" not in w.text] + list(_values(words, {"-t"}))
     elif name == "mv":
         found += operands[-1:]
-    elif name in {"sed", "perl"} and any(w.text.startswith(("-i", "--in-place")) for w in words):
-        found += operands[1:]
+    elif name == "sed" and any(w.text.startswith(("-i", "--in-place")) for w in words):
+        found += _sed_files(words)
     elif name in {"tar", "unzip", "make", "cmake", "ninja", "patch"}:
         found += _values(words, {"-C", "-d", "--directory", "-B"})
     elif name == "git":
@@ -42,6 +42,15 @@ def written_by(words: Sequence[Word]) -> list[Word]:
     elif name == "dd":
         found += [Word(w.text[3:], w.known) for w in words if w.text.startswith("of=")]
     return found
+
+
+def _sed_files(words: Sequence[Word]) -> list[Word]:
+    """Return the operands of sed that are files: all, where its script is an option's value."""
+    pairs = zip(words, words[1:], strict=False)
+    values = {id(word) for before, word in pairs if before.text in {"-e", "-f", "--expression"}}
+    files = [word for word in operands_of(words) if id(word) not in values]
+    scripted = values or any(w.text.startswith(("--expression=", "--file=")) for w in words)
+    return files if scripted else files[1:]
 
 
 def _git_writes(words: Sequence[Word]) -> Iterator[Word]:

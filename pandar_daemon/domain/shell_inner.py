@@ -81,21 +81,25 @@ def source(run: Run) -> Iterator[Run]:
 
 def python(run: Run) -> Run:
     """Return the module that ``-m`` names as the program, or a doubt."""
-    at = PYTHON_OPTIONS.skip(run.words, 1)
-    if at is not None:
-        at = at if at < len(run.words) else None
-        return doubt(run, "unclassified.stdin" if at is None else "unclassified.script")
-    for i, word in enumerate(run.words[1:], 1):
-        if word.text in {"--version", "-V", "--help", "-h"}:
-            return run
-        if word.text == "-m" and i + 1 < len(run.words):
-            module = run.words[i + 1]
-            if module.fixed and module.text in PYTHON_MODULES:
-                return msgspec.structs.replace(run, words=run.words[i + 1 :])
-            return doubt(run, "unclassified.module")
-        if not (word.fixed and PYTHON_OPTIONS.skip((word,), 0)):
-            break
-    return doubt(run, "unclassified.inline_code")
+    at, words = 1, run.words
+    while at < len(words) and words[at].text.startswith("-") and words[at].fixed:
+        option = words[at].text
+        if option in {"--version", "-V", "--help", "-h"}:
+            return msgspec.structs.replace(run, followed=True)
+        if option == "-m":
+            return _module(run, at + 1)
+        length = PYTHON_OPTIONS.length(option)
+        if length is None or option == "-":
+            return doubt(run, "unclassified.stdin" if option == "-" else "unclassified.inline_code")
+        at += length
+    return doubt(run, "unclassified.script" if at < len(words) else "unclassified.stdin")
+
+
+def _module(run: Run, at: int) -> Run:
+    """Return the module as the program where it is one of those that are known."""
+    if run.words[at:] and run.words[at].fixed and run.words[at].text in PYTHON_MODULES:
+        return msgspec.structs.replace(run, words=run.words[at:])
+    return doubt(run, "unclassified.module")
 
 
 _ONLY_ASKS: Final = frozenset({"--version", "-version", "-v", "-V", "--help", "-h"})
@@ -113,10 +117,9 @@ _BUN: Final = frozenset({"install", "i", "add", "update", "publish", "run", "rem
 def interpreter(run: Run) -> Run:
     """Return the run with a doubt, unless it only asks something, or runs a project's tests."""
     first = run.arguments[0] if run.arguments else Word("")
-    if len(run.words) == 2 and first.text in _ONLY_ASKS:  # noqa: PLR2004 - it and its question
-        return run
-    if first.fixed and first.text in _CHECKS.get(run.name, ()):
-        return msgspec.structs.replace(run, words=(Word("true"), *run.words[2:]))
+    asks = len(run.words) == 2 and first.text in _ONLY_ASKS  # noqa: PLR2004 - it and its question
+    if asks or (first.fixed and first.text in _CHECKS.get(run.name, ())):
+        return msgspec.structs.replace(run, followed=True)
     if run.name == "bun" and first.text in _BUN:
         return run
     if not run.arguments:
@@ -138,7 +141,7 @@ def executed(run: Run) -> Iterator[Run]:
     while at < len(words):
         if words[at].text in starts:
             end = next((j for j in range(at, len(words)) if words[j].text in _ENDS), len(words))
-            found = tuple(UNKNOWN if "{}" in w.text else w for w in words[at + 1 : end])
+            found = tuple(_found(run) if "{}" in w.text else w for w in words[at + 1 : end])
             yield Run(
                 words=found if run.name == "find" else (*found, UNKNOWN),
                 written=run.written,
@@ -147,6 +150,13 @@ def executed(run: Run) -> Iterator[Run]:
             )
             at = end
         at += 1
+
+
+def _found(run: Run) -> Word:
+    """Return what stands for a file that is found: where it lies is known, if it is said first."""
+    start = run.words[1] if len(run.words) > 1 else UNKNOWN
+    fine = run.name == "find" and start.fixed and not start.text.startswith("-")
+    return Word(f"{start.text}/{{}}", known=False) if fine else UNKNOWN
 
 
 _ENDS: Final = frozenset({";", "+"})

@@ -15,7 +15,8 @@ The same command id gets that first answer again, from any process, for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -25,10 +26,6 @@ from events import running as tell
 from events.ids import id_of
 from events.problem import FieldError
 from events.task import Event
-from pandar_daemon.domain import project as project_rules
-from pandar_daemon.domain import task as task_rules
-from pandar_daemon.domain.access import Principal, require_action
-from pandar_daemon.domain.project import Project, ProjectCommand
 from pandar_daemon.domain.refusals import (
     Invalid,
     NotFound,
@@ -37,8 +34,6 @@ from pandar_daemon.domain.refusals import (
     Unavailable,
     VersionMismatch,
 )
-from pandar_daemon.domain.task import TaskCommand
-from pandar_daemon.domain.task_confirmation import approver_of
 from pandar_daemon.domain.task_rules import Ask, Stale
 from pandar_daemon.domain.task_state import Task
 from pandar_daemon.ports import (
@@ -58,9 +53,11 @@ from pandar_daemon.ports import (
 )
 from pandar_daemon.services.answers import Kept, accepted, replay
 from pandar_daemon.services.claims import Claims, claims
+from pandar_daemon.services.families import Family, family_of, named_in
+from pandar_daemon.services.permits import Permits
 from pandar_daemon.services.requests import Request
 from pandar_daemon.services.signals import Signals
-from pandar_daemon.services.streams import PROJECT, TASK, Kind, Loaded, Streams
+from pandar_daemon.services.streams import InProject, Kind, Loaded, Streams
 
 log = structlog.get_logger(__name__)
 
@@ -69,10 +66,8 @@ TRIES = 100
 
 Whoever wrote last knows the state and is ahead again: a burst elsewhere is only waited out.
 """
-PROJECT_AGE_SEC = 1.0
-"""How long a membership that another process took away may still count."""
 
-S = TypeVar("S", bound=Task | Project)
+S = TypeVar("S", bound=InProject)
 
 
 class Commands:
@@ -92,6 +87,7 @@ class Commands:
         """Append to ``store``; see the module."""
         self._store = store
         self._streams = streams
+        self._permits = Permits(streams)
         self._numbers = numbers
         self._rejections = rejections
         self._signals = signals
@@ -99,15 +95,13 @@ class Commands:
         self._ttl = lease_ttl_sec
 
     async def execute(self, request: Request) -> do.Accepted:
-        """Carry out a command on a task or project and return its durable answer.
+        """Carry out a command and return its durable answer.
 
         Raises the `Refusal` it was answered with; `Unavailable` when the outcome is unknown.
         """
         try:
-            target = await self._target(request)
-            if request.action.startswith("project."):
-                return await self._carry_out(PROJECT, target, request)
-            return await self._carry_out(TASK, target, request)
+            family = family_of(request.action)
+            return await self._carry_out(family, await self._target(family, request), request)
         except ConnectionError as error:
             log.warning("command.unanswered", action=request.action, error=str(error))
             raise Unavailable(f"the database is away; {_AGAIN}") from error
@@ -117,19 +111,22 @@ class Commands:
                 FieldError(field="body", rule="holds what the log cannot store")
             ) from error
 
-    async def _target(self, request: Request) -> int:
-        category, _, verb = request.action.partition(".")
-        if verb == "create":
-            return await self._numbers.next(category)
-        return request.target or _task_of(request.command)
+    async def _target(self, family: Family, request: Request) -> int | UUID:
+        if request.target is not None:
+            return request.target
+        if request.action.endswith(".create"):
+            named = named_in(request.command)
+            return named or await self._numbers.next(family.kind.category)
+        return _task_of(request.command)
 
-    async def _carry_out(self, kind: Kind[S], target: int, request: Request) -> do.Accepted:
+    async def _carry_out(self, family: Family, target: int | UUID, request: Request) -> do.Accepted:
+        kind = family.kind
         async with self._streams.turn(kind, target):
             for attempt in range(TRIES):
                 loaded = await self._load(kind, target, request, first=attempt == 0)
                 try:
-                    await self._authorise(request, loaded)
-                    events = self._decide(request, loaded)
+                    await self._permits.check(request, loaded)
+                    events = self._decide(family, request, loaded)
                     answer = await self._append(kind, request, loaded, events)
                 except Refusal as refusal:
                     stale = loaded.cached
@@ -139,40 +136,18 @@ class Commands:
         raise Unavailable(f"too much happens to it at once; {_AGAIN}")
 
     async def _load(
-        self, kind: Kind[S], target: int, request: Request, *, first: bool
+        self, kind: Kind[S], target: int | UUID, request: Request, *, first: bool
     ) -> Loaded[S]:
-        if first and request.target is None and request.action.endswith(".create"):
+        if first and isinstance(target, int) and request.action.endswith(".create"):
             return self._streams.begin(kind, target)  # `target` is a number nobody had
         return await self._streams.load(kind, target, fresh=not first)
 
-    async def _authorise(self, request: Request, loaded: Loaded[S]) -> None:
-        what = loaded.stream.replace("-", " ")
-        state = cast("Task | Project", loaded.state)
-        if isinstance(state, Project):
-            _permit(request, state, what)
-            return
-        number = state.project_id or _project_of(request.command)
-        if not number:
-            raise NotFound(what)
-        what = what if state.project_id else f"project {number}"
-        request = _on_behalf(request, state)
-        project = await self._streams.load(PROJECT, number, max_age_sec=PROJECT_AGE_SEC)
-        try:
-            _permit(request, project.state, what)
-        except Refusal:
-            if not project.cached:
-                raise
-            _permit(request, (await self._streams.load(PROJECT, number, fresh=True)).state, what)
-
-    def _decide(self, request: Request, loaded: Loaded[S]) -> Sequence[Event]:
+    def _decide(self, family: Family, request: Request, loaded: Loaded[S]) -> Sequence[Event]:
         expected = request.expected_version
         if expected is not None and loaded.version and expected != loaded.version:
             raise VersionMismatch(expected, loaded.version)
-        user, state = request.principal.user, cast("Task | Project", loaded.state)
-        if isinstance(state, Project):
-            return project_rules.decide(state, cast("ProjectCommand", request.command), user)
-        ask = Ask(self._clock.now(), user)
-        return task_rules.decide(state, cast("TaskCommand", request.command), ask)
+        ask = Ask(self._clock.now(), request.principal.user)
+        return family.decide(loaded.state, request.command, ask)
 
     async def _append(
         self, kind: Kind[S], request: Request, loaded: Loaded[S], events: Sequence[Event]
@@ -181,7 +156,7 @@ class Commands:
         after = loaded.state
         for event in events:
             after = kind.evolve(after, event)
-        kept = Kept(id=int(id_of(loaded.stream)), status=getattr(after, "status", None))
+        kept = _kept(loaded.stream, after)
         held = self._claims(request, loaded.state, events)
         item = self._item(request, loaded, events, kept, held, after)
         verdict = await self._store.append(item)
@@ -199,8 +174,8 @@ class Commands:
             case Conflict():
                 return None
 
-    def _claims(self, request: Request, before: Task | Project, events: Sequence[Event]) -> Claims:
-        if isinstance(before, Project):
+    def _claims(self, request: Request, before: object, events: Sequence[Event]) -> Claims:
+        if not isinstance(before, Task):
             return Claims()
         return claims(before, events, ttl_sec=self._ttl, holder=request.holder)
 
@@ -264,23 +239,11 @@ class Commands:
 _AGAIN = "send it again with the same command id"
 
 
-def _on_behalf(request: Request, task: Task) -> Request:
-    """Return a request as made by whom an approval link speaks for; what they may counts now."""
-    command = request.command
-    if not isinstance(command, do.ConfirmTask) or command.link is None or task.pending is None:
-        return request
-    principal = Principal(approver_of(task, command.link))
-    return msgspec.structs.replace(request, principal=principal)
-
-
-def _permit(request: Request, project: Project, what: str) -> None:
-    """Raise `NotFound` or `Forbidden` unless the action is allowed in this project."""
-    if request.action != "project.create" and (
-        not project.owner or request.project not in {None, project.project_id}
-    ):
-        raise NotFound(what)
-    role = project.role_of(request.principal.user)
-    require_action(request.principal, request.action, role, what)
+def _kept(stream: str, state: object) -> Kept:
+    """Return what an accepted command is answered with for ever."""
+    id_ = id_of(stream)
+    number = int(id_) if id_.isdigit() else id_
+    return Kept(id=number, status=state.status if isinstance(state, Task) else None)
 
 
 def _fenced(lease: LeaseChange | None) -> Rejected:
@@ -293,7 +256,3 @@ def _task_of(command: do.Command) -> int:
     if isinstance(command, tell.OfExecution):
         return command.task_id
     raise NotFound("such a command without the id of its target in the subject")
-
-
-def _project_of(command: do.Command) -> int:
-    return command.project_id if isinstance(command, do.CreateTask) else 0

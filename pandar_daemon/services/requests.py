@@ -7,6 +7,7 @@ lie on disk, carries a proof instead (see `pandar_daemon.domain.proof`).
 from __future__ import annotations
 
 import hashlib
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -27,6 +28,7 @@ from pandar_daemon.domain.refusals import (
     Unauthenticated,
 )
 from pandar_daemon.ports import Clock, Message, Verifier
+from pandar_daemon.services.families import is_numbered
 from pandar_daemon.telemetry import valid_traceparent
 
 BODY_MAX = 131_072
@@ -39,7 +41,7 @@ class Request(Struct, frozen=True, kw_only=True):
     """What somebody asks, complete and legal as far as that can be told without any state."""
 
     action: str
-    target: int | None
+    target: int | UUID | None
     project: int | None
     runner: str
     principal: Principal
@@ -82,7 +84,8 @@ class Requests:
         principal = await self._who(message, command_id)
         if command_id.startswith(OWN) and Role.SYSTEM not in principal.roles:
             raise Malformed(f"Pandar-Command-Id: {OWN} begins the ids of Pandar itself")
-        kind, number = _kind(message.subject, action), _target(action, target)
+        kind = _kind(message.subject, action)
+        number = _target(action, target)
         named = None if project == ANY else _number("project", project)
         command = decode(message.body, kind)
         validate(command, self._agents, self._clock.now())
@@ -153,7 +156,7 @@ def _kind(subject: str, action: str) -> type[do.Command]:
     return kind
 
 
-def _target(action: str, token: str) -> int | None:
+def _target(action: str, token: str) -> int | UUID | None:
     """Return the id a subject ends with; what is created, and a runner, has none."""
     category, _, verb = action.partition(".")
     if category == "run":
@@ -161,7 +164,16 @@ def _target(action: str, token: str) -> int | None:
     if (token == ANY) != (verb == "create"):
         ending = ANY if verb == "create" else f"the id of a {category}"
         raise Malformed(f"subject: {action} ends with {ending}")
-    return None if token == ANY else _number(category, token)
+    if token == ANY:
+        return None
+    return _number(category, token) if is_numbered(action) else _uuid(category, token)
+
+
+def _uuid(what: str, token: str) -> UUID:
+    try:
+        return UUID(token)
+    except ValueError:
+        raise NotFound(f"{what} {token}") from None
 
 
 def _number(what: str, token: str) -> int:

@@ -10,7 +10,6 @@ import msgspec
 from events import subjects
 from events import task as did
 from events.task import Event
-from pandar_daemon.domain.project import Project
 from pandar_daemon.domain.task_state import Task
 from pandar_daemon.ports import Wire
 
@@ -22,7 +21,7 @@ class Signals:
         """Send over ``wire``."""
         self._wire = wire
 
-    async def appended(self, before: Task | Project, events: Sequence[Event]) -> None:
+    async def appended(self, before: object, events: Sequence[Event]) -> None:
         """Hint a task's runner that it is to be cancelled, or that something was decided."""
         if not isinstance(before, Task) or before.execution is None:
             return

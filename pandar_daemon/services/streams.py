@@ -11,7 +11,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -32,13 +33,23 @@ CACHE_MAX = 10_000
 """Streams kept in memory; the one used longest ago goes first."""
 
 S = TypeVar("S")
+S_co = TypeVar("S_co", covariant=True)
+
+
+class InProject(Protocol):
+    """The state of a stream; ``project_id`` is 0 for what is in no project."""
+
+    @property
+    def project_id(self) -> int:
+        """Return the project it belongs to."""
+        ...
 
 
 class Kind(Struct, Generic[S], frozen=True):
-    """How streams of one category are folded."""
+    """How streams of one category, whose ids are numbers or UUIDs, are folded."""
 
     category: str
-    initial: Callable[[int], S]
+    initial: Callable[[Any], S]
     evolve: Callable[[S, Event], S]
 
 
@@ -46,14 +57,14 @@ TASK: Kind[Task] = Kind("task", task_state.initial, task_state.evolve)
 PROJECT: Kind[Project] = Kind("project", project.initial, project.evolve)
 
 
-class Loaded(Struct, Generic[S], frozen=True):
+class Loaded(Struct, Generic[S_co], frozen=True):
     """A stream at a version; ``cached`` when somebody else may have written to it since.
 
     ``correlation_id`` is that of its first event, ``traceparent`` that of the last one traced.
     """
 
     stream: str
-    state: S
+    state: S_co
     version: int
     position: int
     read_at: float
@@ -73,14 +84,14 @@ class Streams:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def turn(self, kind: Kind[S], id_: int) -> AsyncIterator[None]:
+    async def turn(self, kind: Kind[S], id_: int | UUID) -> AsyncIterator[None]:
         """Let one at a time, in this process, decide on a stream: together they would conflict."""
         lock = self._turns.setdefault(f"{kind.category}-{id_}", asyncio.Lock())
         async with lock:
             yield
 
     async def load(
-        self, kind: Kind[S], id_: int, *, fresh: bool = False, max_age_sec: float = 600.0
+        self, kind: Kind[S], id_: int | UUID, *, fresh: bool = False, max_age_sec: float = 600.0
     ) -> Loaded[S]:
         """Return a stream's state: from the log if ``fresh`` or older than ``max_age_sec``."""
         stream = f"{kind.category}-{id_}"
@@ -94,7 +105,7 @@ class Streams:
         self._remember(loaded)
         return loaded
 
-    def begin(self, kind: Kind[S], id_: int) -> Loaded[S]:
+    def begin(self, kind: Kind[S], id_: int | UUID) -> Loaded[S]:
         """Return the state of a stream whose id was never used, without a look at the log."""
         return Loaded(
             f"{kind.category}-{id_}",
@@ -141,7 +152,7 @@ class Streams:
 
     def _remember(self, loaded: Loaded[S]) -> None:
         kept = msgspec.structs.replace(loaded, cached=True)
-        self._cache[loaded.stream] = kept  # type: ignore[assignment] # of its stream's one kind
+        self._cache[loaded.stream] = kept
         self._cache.move_to_end(loaded.stream)
         if len(self._cache) > CACHE_MAX:
             self._cache.popitem(last=False)

@@ -11,7 +11,6 @@ from pandar_daemon.domain.hearing import (
     Asked,
     Called,
     CallStatus,
-    Questioned,
     Ready,
     Said,
     Stop,
@@ -241,56 +240,6 @@ def test_refuses_what_it_does_not_offer() -> None:
     """A request nobody knows is refused, not left open."""
     (message,) = wrote(prompted(), line(id=9, method="fs/read_text_file", params={"path": "/x"}))
     assert (message["id"], message["error"]["code"]) == (9, -32601)
-
-
-FORM = {
-    "type": "object",
-    "properties": {"db": {"type": "string", "title": "Which database?", "enum": ["pg", "my"]}},
-}
-
-
-def asks_form(**fields: object) -> bytes:
-    """Return a request to fill in a form."""
-    return line(id=5, method="elicitation/create", params={"sessionId": SESSION, **fields})
-
-
-def test_hears_a_question() -> None:
-    """A form is a question; its answer is put into it."""
-    made = prompted()
-    told = heard(made, asks_form(message="Which database?", requestedSchema=FORM))
-    assert told == [Questioned(request_id="5", text="Which database?", choices=["pg", "my"])]
-    (message,) = messages(made.answer("5", Verdict.ALLOW, "PG"))
-    assert message["result"] == {"action": "accept", "content": {"db": "pg"}}
-
-
-@pytest.mark.parametrize(
-    ("verdict", "words", "action"),
-    [(Verdict.DENY, "no", "decline"), (Verdict.ALLOW, " ", "decline"), (Verdict.ASK, "", "cancel")],
-)
-def test_leaves_a_question_unanswered(verdict: Verdict, words: str, action: str) -> None:
-    """A question can be declined, or given up."""
-    made = prompted()
-    made.receive(asks_form(message="Which?", requestedSchema=FORM))
-    assert messages(made.answer("5", verdict, words))[0]["result"] == {"action": action}
-
-
-@pytest.mark.parametrize(
-    ("verdict", "result"),
-    [
-        (Verdict.ALLOW, {"action": "accept", "content": {}}),
-        (Verdict.DENY, {"action": "decline"}),
-        (Verdict.ASK, {"action": "cancel"}),
-    ],
-)
-def test_a_form_with_nothing_to_fill_in_is_a_permission(
-    verdict: Verdict, result: dict[str, object]
-) -> None:
-    """Only somebody who may decide says yes to it, and no proxy."""
-    made = prompted()
-    (asked,) = heard(made, asks_form(message="Deploy?", requestedSchema={"type": "object"}))
-    assert isinstance(asked, Asked)
-    assert (asked.call.title, asked.call.kind) == ("Deploy?", CallKind.OTHER)
-    assert messages(made.answer("5", verdict))[0]["result"] == result
 
 
 def test_ends_a_turn() -> None:

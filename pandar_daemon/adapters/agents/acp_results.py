@@ -23,6 +23,7 @@ _STOPS: Final = {
     "max_turn_requests": Stop.LIMIT,
 }
 _ERRORS: Final = {Stop.REFUSED: "the model refused", Stop.LIMIT: "a limit was reached: "}
+_WORDS: Final = ("additionalDetails", "message")
 _RATE_LIMIT: Final = "_claude/rateLimit"
 
 
@@ -86,6 +87,7 @@ class Signs:
         )
 
     def _failure(self, error: Params, usage: Usage | None, now: Instant) -> TurnEnded:
-        named = first_text(error, ("additionalDetails", "message"))
+        named = first_text(error, _WORDS)
         words = self._said.strip() or named or as_json(error)
-        return self.failed(Failure(None, 0, words, error), usage, now)
+        kind = {name: error[name] for name in error if name not in _WORDS}
+        return self.failed(Failure(None, 0, words, kind), usage, now)

@@ -18,6 +18,8 @@ from pandar_daemon.adapters.http import (
     health,
     history,
     middlewares,
+    notification_settings,
+    notifications,
     openapi,
     output,
     projects,
@@ -61,6 +63,14 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/projects/{id}/members", projects.members),
     ("POST", "/projects/{id}/members", projects.add_member),
     ("DELETE", "/projects/{id}/members/{user}", projects.remove_member),
+    ("GET", "/projects/{id}/notifications", notification_settings.project_settings),
+    ("POST", "/projects/{id}/notifications", notification_settings.change_project_settings),
+    ("GET", "/notifications", notifications.page),
+    ("POST", "/notifications/read", notifications.read_all),
+    ("GET", "/notifications/settings", notification_settings.settings),
+    ("POST", "/notifications/settings", notification_settings.change_settings),
+    ("POST", "/notifications/{notification}/read", notifications.mark_read),
+    ("POST", "/notifications/{notification}/unread", notifications.mark_unread),
     ("GET", "/openapi.json", openapi.get),
 )
 """The API, below its prefix; a slash at the end of a path makes no difference."""

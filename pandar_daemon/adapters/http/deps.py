@@ -14,8 +14,10 @@ from pandar_daemon.ports import (
     Clock,
     EventStore,
     Head,
+    NotificationReads,
     Outputs,
     ProjectReads,
+    Sealer,
     Sender,
     TaskReads,
     Wire,
@@ -81,6 +83,7 @@ class Deps:
     ``stalled_sec`` tells for how long the bus has stored nothing that this process sent it.
     ``hosts`` are the host names this server answers to; empty means any. It keeps a web page of
     another origin from reaching a loopback server under a name of its own (DNS rebinding).
+    ``allowed_hosts`` are those that channels may name though they are not public.
     """
 
     clock: Clock
@@ -98,6 +101,9 @@ class Deps:
     hosts: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     bus_event: BusEvent = _nothing_known
+    notifications: NotificationReads | None = None
+    sealer: Sealer | None = None
+    allowed_hosts: frozenset[str] = frozenset()
     stalled_sec: Callable[[], float] = lambda: 0.0
 
 

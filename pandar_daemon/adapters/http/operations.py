@@ -19,11 +19,14 @@ from events.commands import (
     UpdateProject,
     UpdateTask,
 )
+from events.notifying import MarkAllRead
 from events.task import Json
 from pandar_daemon.adapters.http import (
     answers,
     events,
     history,
+    notification_settings,
+    notifications,
     output,
     projects,
     task_events,
@@ -173,6 +176,38 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     "DELETE /projects/{id}/members/{user}": _write(
         "removeMember", "project.remove_member", None, None, status=_GONE
+    ),
+    "GET /projects/{id}/notifications": Operation(
+        name="getProjectNotificationSettings", answer=notification_settings.NotificationSettings
+    ),
+    "POST /projects/{id}/notifications": _write(
+        "changeProjectNotificationSettings",
+        None,
+        notification_settings.NewSettings,
+        notification_settings.NotificationSettings,
+    ),
+    "GET /notifications": Operation(
+        name="listNotifications",
+        answer=notifications.NotificationPage,
+        query=notifications.Listing,
+    ),
+    "POST /notifications/read": _write(
+        "readNotifications", "notification.read_all", MarkAllRead, notifications.AllRead
+    ),
+    "GET /notifications/settings": Operation(
+        name="getNotificationSettings", answer=notification_settings.NotificationSettings
+    ),
+    "POST /notifications/settings": _write(
+        "changeNotificationSettings",
+        None,
+        notification_settings.NewSettings,
+        notification_settings.NotificationSettings,
+    ),
+    "POST /notifications/{notification}/read": _write(
+        "readNotification", None, None, notifications.Notification
+    ),
+    "POST /notifications/{notification}/unread": _write(
+        "unreadNotification", None, None, notifications.Notification
     ),
     "GET /openapi.json": _probe("getDescription", Json),
     "GET /healthz": _probe("getAlive", answers.Alive),

@@ -13,6 +13,7 @@ _STRING: Final[Json] = {"type": "string"}
 IN_PATH: Final[dict[str, Json]] = {
     "id": {"type": "integer", "minimum": 1, "maximum": ID_MAX},
     "user": {"type": "string", "minLength": 1, "maxLength": 128},
+    "notification": {"type": "string", "format": "uuid"},
 }
 
 IN_QUERY: Final = {
@@ -32,6 +33,7 @@ IN_QUERY: Final = {
     "attempt": "Which attempt, from 1; the latest if none is named.",
     "follow": "Stream what there is, then what comes, until the attempt ends.",
     "after": "A log position.",
+    "unread": "Only what was not read yet.",
     "output": "Whether the stream carries the output, too.",
 }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -48,7 +49,7 @@ async def send(
     command: Command,
     *,
     project: int | None = None,
-    target: int | None = None,
+    target: int | UUID | None = None,
     command_id: str | None = None,
 ) -> Sent:
     """Send a command as the caller and return what became of it.

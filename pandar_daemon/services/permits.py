@@ -1,0 +1,73 @@
+"""Who may send a command at what it is about, by the project it is in."""
+
+from __future__ import annotations
+
+import msgspec
+
+from events import commands as do
+from pandar_daemon.domain.access import Principal, require_action
+from pandar_daemon.domain.project import Project
+from pandar_daemon.domain.refusals import NotFound, Refusal
+from pandar_daemon.domain.task_confirmation import approver_of
+from pandar_daemon.domain.task_state import Task
+from pandar_daemon.services.requests import Request
+from pandar_daemon.services.streams import PROJECT, InProject, Loaded, Streams
+
+PROJECT_AGE_SEC = 1.0
+"""How long a membership that another process took away may still count."""
+
+
+class Permits:
+    """Checks requests against the projects they are about."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def check(self, request: Request, loaded: Loaded[InProject]) -> None:
+        """Return when it may be done; raises `NotFound` or `Forbidden`."""
+        what = loaded.stream.replace("-", " ")
+        state = loaded.state
+        if isinstance(state, Project):
+            _permit(request, state, what)
+            return
+        if isinstance(state, Task):
+            request = _on_behalf(request, state)
+        number = state.project_id or _project_of(request.command)
+        if not number and isinstance(state, Task):
+            raise NotFound(what)
+        if not number:
+            require_action(request.principal, request.action, None, what)
+            return
+        await self._permit_in(number, request, what if state.project_id else f"project {number}")
+
+    async def _permit_in(self, number: int, request: Request, what: str) -> None:
+        project = await self._streams.load(PROJECT, number, max_age_sec=PROJECT_AGE_SEC)
+        try:
+            _permit(request, project.state, what)
+        except Refusal:
+            if not project.cached:
+                raise
+            _permit(request, (await self._streams.load(PROJECT, number, fresh=True)).state, what)
+
+
+def _permit(request: Request, project: Project, what: str) -> None:
+    """Raise `NotFound` or `Forbidden` unless the action is allowed in this project."""
+    if request.action != "project.create" and (
+        not project.owner or request.project not in {None, project.project_id}
+    ):
+        raise NotFound(what)
+    role = project.role_of(request.principal.user)
+    require_action(request.principal, request.action, role, what)
+
+
+def _project_of(command: do.Command) -> int:
+    return command.project_id if isinstance(command, do.CreateTask) else 0
+
+
+def _on_behalf(request: Request, task: Task) -> Request:
+    """Return a request as made by whom an approval link speaks for; what they may counts now."""
+    command = request.command
+    if not isinstance(command, do.ConfirmTask) or command.link is None or task.pending is None:
+        return request
+    principal = Principal(approver_of(task, command.link))
+    return msgspec.structs.replace(request, principal=principal)
