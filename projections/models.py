@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from projections.base import ReadModel
+from projections.confirmations import CONFIRMATIONS
 from projections.executions import EXECUTIONS
 from projections.notifications import NOTIFICATIONS
 from projections.outputs import OUTPUTS
@@ -16,5 +17,8 @@ from projections.timeline import TIMELINE
 
 MODELS: Final[Mapping[str, ReadModel]] = {
     model.name: model
-    for model in (TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS, NOTIFICATIONS)
+    for model in (
+        *(TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS, NOTIFICATIONS),
+        CONFIRMATIONS,
+    )
 }

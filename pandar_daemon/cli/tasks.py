@@ -28,8 +28,10 @@ def task() -> None:
 
 
 @task.command()
-@click.option("--name", help="What people call it  [default: how its command begins]")
+@click.option("--name", help="What people call it  [default: how it begins]")
 @click.option("--command", help="What to run; or give it after --.")
+@click.option("--prompt", help="What an agent is to do, in your own words.")
+@click.option("--agent", help="Who does it: claude, codex, gemini, demo, or one of yours.")
 @click.argument("words", nargs=-1)
 @click.option(
     "--project", "project_id", type=int, default=1, show_default=True, help="Whose it is."
@@ -50,6 +52,8 @@ def create(
     *,
     name: str | None,
     command: str | None,
+    prompt: str | None,
+    agent: str | None,
     words: tuple[str, ...],
     project_id: int,
     document: str | None,
@@ -61,19 +65,23 @@ def create(
 ) -> Exit | None:
     """File a task and start it.
 
-    With --no-start or --scheduled-at it is started later. The command is one shell line: one
-    word after -- is taken as it is, several are quoted.
+    A task is a command, or a --prompt for an --agent. The command is one shell line: one word
+    after -- is taken as it is, several are quoted. With --no-start or --scheduled-at it is started
+    later.
 
     \b
     pandar task create --name Hello -- echo hello
-    pandar task create --name Audit -m agent=codex -f -- "codex audit --fix"
+    pandar task create --agent claude --prompt "fix the failing test" -f
     """  # noqa: D301 - click's mark for a paragraph to leave as it is
-    line = _command_line(command, words)
+    work = {"command": _command_line(command, words)} if prompt is None else {"prompt": prompt}
+    if prompt is not None and (command is not None or words):
+        raise click.UsageError("give either a prompt or a command")
+    given = metadata(document, pairs)
     body: dict[str, object] = {
-        "name": name or _name_of(line),
-        "command": line,
+        "name": name or _name_of(next(iter(work.values()))),
+        **work,
         "project_id": project_id,
-        "metadata": metadata(document, pairs),
+        "metadata": given if agent is None else {**given, "agent": agent},
         **{key: value for key, value in rest.items() if value is not None},
     }
     if no_start:
@@ -83,7 +91,7 @@ def create(
 
 def _command_line(command: str | None, words: tuple[str, ...]) -> str:
     if (command is None) == (not words):
-        raise click.UsageError("give the command either by --command or after --")
+        raise click.UsageError("give a --prompt, or the command either by --command or after --")
     if command is not None:
         return command
     return words[0] if len(words) == 1 else shlex.join(words)

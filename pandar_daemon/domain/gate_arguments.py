@@ -36,9 +36,7 @@ def _rm(words: Sequence[Word]) -> Iterator[str]:
 
 
 def _permissions(words: Sequence[Word]) -> Iterator[str]:
-    if _is_recursive([flag for flag in flags_of(words) if flag in {"-R", "--recursive"}]) or any(
-        re.fullmatch(r"-[cfvhHLP]*R[cfvhHLP]*", flag) for flag in flags_of(words)
-    ):
+    if any(re.fullmatch(r"-[cfvhHLP]*R[cfvhHLP]*|--rec\w*", flag) for flag in flags_of(words)):
         yield "destructive_fs.permissions"
 
 
@@ -69,7 +67,8 @@ _CURL_VALUED: Final = names(
     " document"
 )
 _CURL_ELSEWHERE: Final = re.compile(
-    r"-[a-zA-Z]*[xKE]\b|--(?:proxy|preproxy|socks|resolve|connect-to|config|interface|next|doh)"
+    r"-[a-zA-Z]*[xKE]\b|--(?:proxy|preproxy|socks|resolve|connect-to|config|interface|next|doh"
+    r"|unix-socket|abstract-unix)"
 )
 _UPLOADS: Final = re.compile(
     r"-[dFT]|--(?:data|json|form|upload-file|post-data|post-file|body-data|body-file)"
@@ -176,10 +175,20 @@ def _awk(words: Sequence[Word]) -> Iterator[str]:
 
 
 def _jq(words: Sequence[Word]) -> Iterator[str]:
-    if any(re.search(r"\benv\b(?!\w)|\$ENV\b", word.text) for word in words[1:]) and not any(
-        re.search(r"\.env\b", word.text) for word in words[1:]
-    ):
+    if any(re.search(r"(?<![.\w\"$-])env\b|\$ENV\b", word.text) for word in words[1:]):
         yield "secrets_access.environment"
+
+
+def _ps(words: Sequence[Word]) -> Iterator[str]:
+    """Yield what the letter e, without a dash, shows of processes."""
+    if any(re.fullmatch(r"[a-zA-Z]*e[a-zA-Z]*", word.text) for word in words[1:]):
+        yield "secrets_access.environment"
+
+
+def _tar(words: Sequence[Word]) -> Iterator[str]:
+    letters = (w.text for w in words[1:] if re.fullmatch(r"-?[a-zA-Z]+", w.text))
+    if any("I" in text or "F" in text for text in letters):
+        yield "unclassified.options"
 
 
 def _printenv(words: Sequence[Word]) -> Iterator[str]:
@@ -233,10 +242,9 @@ def _openssl(words: Sequence[Word]) -> Iterator[str]:
 def _kill(words: Sequence[Word]) -> Iterator[str]:
     """Yield a doubt unless it is the shell's own jobs that end, or signals are listed."""
     targets = [word for word in words[1:] if not word.text.startswith("-")]
-    own = all(w.fixed and w.text.startswith("%") for w in targets) or all(
-        word.variables == ("!",) or word.text in {"$!", "$pid", "$PID"} for word in targets
-    )
-    if not own:
+    own = [w for w in targets if w.text.startswith("%") or w.variables in {("!",), ("pid",)}]
+    lists = [word.text for word in words[1:2]] == ["-l"]
+    if not lists and (not own or len(own) < len(targets)):
         yield "unclassified.program"
 
 
@@ -253,6 +261,8 @@ SPECIAL: Final[Mapping[str, Callable[[Sequence[Word]], Iterator[str]]]] = {
     "sed": _sed,
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),
     "jq": _jq,
+    "ps": _ps,
+    "tar": _tar,
     "printenv": _printenv,
     **dict.fromkeys(("set", "export", "declare", "typeset", "readonly"), _shows_all),
     "rsync": _rsync,

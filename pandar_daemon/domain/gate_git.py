@@ -164,13 +164,10 @@ def _has(arguments: Sequence[Word], letters: str, *names: str) -> bool:
     for text in _texts(arguments):
         if text == "--":
             return False
-        if any(_is_option(text, name) for name in names):
+        short = text.startswith("-") and not text.startswith("--")
+        if any(letter in text for letter in letters if short):
             return True
-        if (
-            not text.startswith("--")
-            and text.startswith("-")
-            and any(letter in text for letter in letters)
-        ):
+        if any(_is_option(text, name) for name in names):
             return True
     return False
 
@@ -190,7 +187,7 @@ def _push(arguments: Sequence[Word]) -> Iterator[str]:
 
 
 def _reset(arguments: Sequence[Word]) -> Iterator[str]:
-    if _has(arguments, "", "--hard", "--merge", "--keep"):
+    if _has(arguments, "", "--hard", "--merge", "--keep", "--reset"):
         yield "destructive_fs.git_reset"
 
 
@@ -260,6 +257,7 @@ def _rm(arguments: Sequence[Word]) -> Iterator[str]:
 _SPECIAL: Final[Mapping[str, Callable[[Sequence[Word]], Iterator[str]]]] = {
     "push": _push,
     "reset": _reset,
+    "read-tree": _reset,
     "clean": _clean,
     "checkout": _discard,
     "switch": _discard,

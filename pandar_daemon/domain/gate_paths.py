@@ -24,7 +24,7 @@ _SECRET_NAME: Final = re.compile(
   | \.vault-token | \.dockercfg | kubeconfig
   | credentials?(?:\.(?:json|ya?ml|toml|ini|cfg|xml|db))?
   | \.?secrets?\.(?:json|ya?ml|toml|ini|env|txt) | service[-_]?account[\w-]*\.json
-  | shadow | gshadow | master\.key
+  | \.(?:bash|zsh|python|node_repl|psql|mysql)_history | shadow | gshadow | master\.key
     """,
     re.VERBOSE,
 )
@@ -60,6 +60,7 @@ _LATER: Final = re.compile(
     r"|inputrc|gitconfig|config/git/.*|config/fish/.*|config/autostart/.*|config/systemd/.*)"
 )
 _HOME: Final = re.compile(r"~(?=/|\Z)|\$HOME\b|\$\{HOME\}")
+_OTHERS_HOME: Final = re.compile(r"\A~(?=\w)")
 _HERE: Final = re.compile(r"\$PWD\b|\$\{PWD\}")
 
 
@@ -72,9 +73,15 @@ class Place(Struct, frozen=True):
 
     def absolute(self, path: str) -> list[str]:
         """Return what a path may mean, each absolute and without ``..``."""
+        path = _OTHERS_HOME.sub("/home/", path)
         path = _HERE.sub(lambda _: self.here[0] if self.here else "/", path)
         path = _HOME.sub(lambda _: self.home or "/", path)
         return [normal(posixpath.join(here, path)) for here in self.here or ("/",)]
+
+    @property
+    def away(self) -> bool:
+        """Whether it may be in a folder other than the workspace."""
+        return any(here != normal(self.workspace) for here in self.here)
 
     def owns(self, absolute: str) -> bool:
         """Tell whether a path lies in the workspace or in the task's home."""

@@ -10,6 +10,7 @@ from pandar_daemon.domain.gate_arguments import SPECIAL
 from pandar_daemon.domain.gate_clouds import CLOUD_READS, CLOUDS
 from pandar_daemon.domain.gate_tables import (
     HARMLESS,
+    INSTALLERS,
     RUNS_MORE,
     TASK_RUNNERS,
     TASK_WORDS,
@@ -19,10 +20,6 @@ from pandar_daemon.domain.gate_verb import Verbs
 from pandar_daemon.domain.gate_verbs import SCRIPT_RUNNERS, VERBS
 from pandar_daemon.domain.shell_words import Word
 
-_SYSTEM_FOLDERS: Final = ("/bin/", "/usr/bin/", "/usr/local/bin/", "/sbin/", "/usr/sbin/")
-_PROJECT_TOOL: Final = re.compile(
-    r"(?:\./)?(?:\.?venv/bin|node_modules/\.bin|vendor/bin)/[\w.-]+|\./(?:gradlew|mvnw)"
-)
 _ONLY_ASKS: Final = frozenset({"--version", "-version", "--help", "version", "help"})
 _SUFFIXES_MAX: Final = 20
 """Words of a command nobody knows that are looked at as the beginning of another."""
@@ -32,10 +29,7 @@ def rules_of(words: Sequence[Word]) -> Iterator[str]:
     """Yield the rules that running a program touches; none for ordinary work."""
     if not words or _is_test(words):
         return
-    path, name = words[0].text, words[0].text.rpartition("/")[2]
-    if "/" in path and not path.startswith(_SYSTEM_FOLDERS) and not _PROJECT_TOOL.fullmatch(path):
-        yield "unclassified.script"
-    yield from _named(name, words)
+    yield from _named(words[0].text.rpartition("/")[2], words)
 
 
 def _is_test(words: Sequence[Word]) -> bool:
@@ -60,7 +54,10 @@ def _named(name: str, words: Sequence[Word]) -> Iterator[str]:
         yield from _perhaps(words[1:])
     yield from _options(name, words[1:])
     if name in TASK_RUNNERS:
-        yield from _tasks(word.text for word in words[1:] if not word.text.startswith("-"))
+        tasks = [word.text for word in words[1:] if not word.text.startswith("-")]
+        yield from _tasks(iter(tasks))
+        if name in INSTALLERS and "install" in tasks:
+            yield "outside_workspace.packages"
 
 
 def _perhaps(words: Sequence[Word]) -> Iterator[str]:
@@ -73,11 +70,22 @@ def _perhaps(words: Sequence[Word]) -> Iterator[str]:
 
 
 def _options(name: str, arguments: Sequence[Word]) -> Iterator[str]:
-    beginnings = RUNS_MORE.get(name, ())
-    if any(word.text.startswith(beginnings) for word in arguments if beginnings):
+    if any(_is_among(RUNS_MORE.get(name, ()), word.text) for word in arguments):
         yield "unclassified.options"
-    if name in TASK_RUNNERS and any(not w.known or "$(" in w.text for w in arguments):
+    if name in TASK_RUNNERS and any(
+        not word.known or "$(" in word.text or word.text in _STDIN for word in arguments
+    ):
         yield "unclassified.options"
+
+
+_STDIN: Final = frozenset({"-", "-f-", "/dev/stdin"})
+
+
+def _is_among(beginnings: Sequence[str], argument: str) -> bool:
+    """Tell whether an argument begins so; of a long option its own beginning is enough."""
+    stated = argument.partition("=")[0]
+    short = len(stated) > 3 and stated.startswith("--")  # noqa: PLR2004 - more than one letter
+    return any(argument.startswith(b) or (short and b.startswith(stated)) for b in beginnings)
 
 
 def _tasks(names: Iterator[str]) -> Iterator[str]:

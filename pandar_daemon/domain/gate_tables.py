@@ -29,13 +29,13 @@ READERS: Final = names(
     " fdfind sleep ps top free uptime lscpu lsblk bc expr factor numfmt gettext tput clear pathchk"
     " zcat zgrep bzcat xzcat zstdcat less more bat pygmentize colordiff delta difft cloc tokei scc"
     " diffstat sdiff look tsort expand unexpand iconv uuencode uudecode hostname tty pgrep lsof"
-    " env yes logname users who w vmstat iostat pidof nm objdump readelf size ldd sdiff cat-file"
+    " env yes logname users who w vmstat iostat pidof nm objdump readelf size ldd sdiff"
     " xmllint tidy csvlook mlr dot plantuml man info help"
 )
 WRITERS: Final = names(
     "cp mv rm ln install mkdir rmdir touch tee chmod chown chgrp mktemp mkfifo gzip gunzip bzip2"
     " bunzip2 xz unxz zstd unzstd zip unzip tar split csplit patch sed awk gawk mawk nawk dos2unix"
-    " unix2dos truncate rename sponge sqlite3-diff cpio ar ranlib strip"
+    " unix2dos truncate rename sponge cpio ar ranlib strip"
 )
 DEVELOPMENT: Final = names(
     # compilers, linkers, builders
@@ -50,13 +50,13 @@ DEVELOPMENT: Final = names(
     " pytest py.test unittest doctest nose2 tox nox coverage mypy pyright basedpyright pytype ruff"
     " black isort flake8 pylint pyflakes pycodestyle pydocstyle bandit vulture radon codespell"
     " eslint prettier biome stylelint jest vitest mocha ava tap cypress playwright karma tsd knip"
-    " oxlint standard xo jshint rubocop rspec rake-test minitest phpunit phpstan psalm php-cs-fixer"
+    " oxlint standard xo jshint rubocop rspec minitest phpunit phpstan psalm php-cs-fixer"
     " golangci-lint gofmt goimports gofumpt staticcheck govulncheck gotestsum errcheck rustfmt"
     " clippy-driver shellcheck shfmt bats hadolint yamllint markdownlint markdownlint-cli2 mdl vale"
-    " actionlint clang-format clang-tidy cppcheck valgrind gdb-version lcov gcov ktlint detekt"
-    " checkstyle spotbugs swiftlint swiftformat dart-format commitlint pre-commit pre_commit"
-    " lint-imports import-linter semgrep trivy-fs tflint ansible-lint kubeval kubeconform helm-lint"
-    " sqlfluff buf ajv editorconfig-checker taplo typos hyperfine venv virtualenv compileall"
+    " actionlint clang-format clang-tidy cppcheck lcov gcov ktlint detekt"
+    " checkstyle spotbugs swiftlint swiftformat commitlint pre-commit pre_commit"
+    " lint-imports import-linter semgrep tflint ansible-lint kubeval kubeconform"
+    " sqlfluff buf ajv editorconfig-checker taplo typos venv virtualenv compileall"
     " py_compile json.tool tokenize ast dis site sysconfig platform zipfile tarfile this sphinx"
 )
 HARMLESS: Final = BUILTINS | READERS | WRITERS | DEVELOPMENT
@@ -70,7 +70,7 @@ PATTERN_FIRST: Final = names("grep egrep fgrep rg ag ack zgrep sed awk gawk mawk
 """Programs whose first operand is what they look for, and no file."""
 
 WRITES_ALL: Final = names(
-    "mkdir rmdir touch tee chmod chown chgrp truncate gzip gunzip bzip2 bunzip2 xz unxz zstd"
+    "mkdir rmdir touch tee truncate gzip gunzip bzip2 bunzip2 xz unxz zstd"
     " unzstd dos2unix unix2dos rename sponge strip shred mkfifo"
 )
 """Programs that change every file their operands name."""
@@ -111,7 +111,7 @@ TOUCHES: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         names(
             "ansible ansible-playbook ansible-pull ansible-console cdk cdktf sam serverless sls"
-            " eksctl kops kustomize-apply skaffold tilt nomad consul packer chef-client puppet salt"
+            " eksctl kops skaffold tilt nomad consul packer chef-client puppet salt"
             " doctl flyctl fly heroku vercel netlify wrangler firebase railway render amplify"
             " copilot oc argocd flux istioctl velero kubeadm minikube kind k3d linode-cli hcloud"
             " scw openstack ibmcloud oci cf eb"
@@ -177,28 +177,26 @@ RUNS_MORE: Final[Mapping[str, tuple[str, ...]]] = {
     "g++": ("-wrapper", "-fplugin", "-specs", "-B"),
     "clang": ("-fplugin", "-Xclang", "-B"),
     "clang++": ("-fplugin", "-Xclang", "-B"),
-    "rustc": ("-C", "--codegen", "-Clinker"),
+    "rustc": ("-Clink", "link-arg", "linker=", "--codegen=link"),
+    "go": ("-exec", "--exec", "-toolexec", "--toolexec", "-vettool", "--vettool"),
+    "cargo": ("--config",),
+    "mypy": ("--python-executable",),
+    **dict.fromkeys(("npm", "pnpm", "yarn"), ("--script-shell", "--node-options")),
+    "hash": ("-p",),
     "jq": ("-L", "--library-path"),
     "bat": ("--pager",),
     "install": ("--strip-program",),
     "sdiff": ("-o",),
     "xmllint": ("--shell",),
-    "sqlite3": ("-cmd", "-init"),
     "pandoc": ("-F", "--filter", "-L", "--lua-filter"),
     "latexmk": ("-e", "-shell-escape", "--shell-escape"),
     "pdflatex": ("-shell-escape", "--shell-escape", "-write18"),
-    "coverage": ("run",),
-    "man-db": (),
     "cpio": ("--rsh-command",),
-    "hyperfine": ("",),
-    "valgrind": ("",),
     "ld": ("-plugin",),
     "protoc": ("--plugin",),
     "env": ("-S",),
     "find": ("-fprint", "-fprintf", "-fls", "-fprint0"),
-    "protoc-gen": (),
     "info": ("-o", "--output"),
-    "help": (),
 }
 """Beginnings of arguments with which a program runs another one: nobody can tell which."""
 
@@ -230,5 +228,10 @@ TASK_WORDS: Final[Mapping[str, str]] = {
     "upload": "network_egress.upload",
 }
 """Words in the name of a project's own task that say what it does."""
-TASK_RUNNERS: Final = names("make gmake just task rake invoke gradle gradlew mvn mvnw ant mage")
+TASK_RUNNERS: Final = names(
+    "make gmake just task rake invoke inv gradle gradlew mvn mvnw ant mage lerna nx turbo tox nox"
+    " sbt lein mix rebar3 dune stack cabal bazel bazelisk buck hugo mkdocs jekyll rush ninja"
+)
 """Programs whose operands are names of a project's own tasks."""
+INSTALLERS: Final = names("make gmake ninja just")
+"""Task runners whose task ``install`` puts files where the system's own are."""

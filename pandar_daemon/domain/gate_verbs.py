@@ -139,7 +139,10 @@ _DOTNET: Final = verbs(
 _TWINE: Final = verbs("check", {_PUBLISH: "upload", _REGISTRY: "register"})
 _SIMPLE_INSTALL: Final = verbs(
     "list, info, show, env list, search, config --show, check, graph, version, --version",
-    {_INSTALL: "install, update, upgrade, create, sync, lock, add, remove, env create"},
+    {
+        _INSTALL: "install, update, upgrade, create, sync, lock, add, remove, env create",
+        _PUBLISH: "publish, upload, trunk push",
+    },
 )
 
 VERBS: Final[Mapping[str, Verbs]] = {

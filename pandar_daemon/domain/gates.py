@@ -45,7 +45,9 @@ __all__ = ["GATES", "RULES", "UNCLASSIFIED", "Gate", "Touch", "touched"]
 
 _CHANGING: Final = frozenset({CallKind.EDIT, CallKind.DELETE, CallKind.MOVE})
 _SAYS_NOTHING: Final = frozenset({CallKind.EXECUTE, CallKind.OTHER})
-_LOCAL: Final = re.compile(r"localhost|.*\.localhost|127(?:\.\d{1,3}){3}|\[?::1\]?", re.IGNORECASE)
+_LOCAL: Final = re.compile(
+    r"(?:(?:.*\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?|::1", re.IGNORECASE
+)
 _SECRET_VARIABLE: Final = re.compile(
     r"(?:.*_)?(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|CREDENTIALS?|APIKEY|KEY|AUTH|PAT)"
     r"(?:_.*)?"
@@ -105,7 +107,7 @@ def _of_kind(call: ToolCall) -> Iterator[Touch]:
 
 
 def _of_hosts(call: ToolCall) -> Iterator[Touch]:
-    remote = [host for host in call.hosts if not _LOCAL.fullmatch(host.partition(":")[0])]
+    remote = [host for host in call.hosts if not _LOCAL.fullmatch(host)]
     yield from (touch("network_egress.host", (host,)) for host in remote)
     if call.kind is CallKind.FETCH and not call.hosts:
         yield touch("network_egress.host")
@@ -150,23 +152,16 @@ def _of_command(command: Sequence[Run], place: Place) -> Iterator[Touch]:
 
 def _of_run(run: Run, place: Place, known: _Known) -> Iterator[str]:
     yield from run.rules
-    if not (run.followed or _TELL_ALL & set(run.rules)):
+    if not run.followed:
         yield from rules_of(run.words)
     yield from _of_settings(run)
-    yield from _of_secrets(run, known)
+    yield from _of_secrets(run, place, known)
     for word in written_by(run.words):
         yield from _target(word, place, known, written)
     for word in deleted_by(run.words):
         yield from _target(word, place, known, deleted)
     for redirect in run.redirects:
         yield from _redirected(redirect, place, known)
-
-
-_TELL_ALL: Final = frozenset(
-    f"unclassified.{what}"
-    for what in ("expansion", "inline_code", "script", "stdin", "module", "nesting")
-)
-"""Doubts that say all there is to say about a program."""
 
 
 def _target(
@@ -193,35 +188,51 @@ def _redirected(redirect: Redirect, place: Place, known: _Known) -> Iterator[str
 
 
 def _of_settings(run: Run) -> Iterator[str]:
+    """Yield what giving values to variables touches."""
     words = [*run.settings]
-    if run.name in {"export", "declare", "typeset", "local", "readonly", "read"}:
+    if run.name in _NAMING or (run.name == "printf" and run.arguments[:1] == (Word("-v"),)):
         words += run.arguments
     for word in words:
-        name, _, value = word.text.partition("=")
-        name = name.rstrip("+").partition("[")[0]
+        name = word.text.partition("=")[0].rstrip("+").partition("[")[0]
         changes = name in SETTINGS or name.startswith(SETTING_FAMILIES)
         if changes and name not in HARMLESS_SETTINGS and not _HARMLESS_VALUE.fullmatch(word.text):
             yield "unclassified.settings"
-        if word.known and ("$(" in value or "`" in value):
+        if word.known and ("$(" in word.text or "`" in word.text):
             yield "unclassified.inline_code"  # a shell that takes it for a number runs it
 
 
+_NAMING: Final = frozenset(
+    {
+        *("export", "declare", "typeset", "local", "readonly", "read", "unset", "let", "test", "["),
+        *("[[", "for", "select", "mapfile", "readarray", "getopts"),
+    }
+)
+"""Builtins whose arguments are names of variables, or numbers."""
 _HARMLESS_VALUE: Final = re.compile(r"NODE_OPTIONS=--max[-_]old[-_]space[-_]size=\d+")
 
 
-def _of_secrets(run: Run, known: _Known) -> Iterator[str]:
+def _of_secrets(run: Run, place: Place, known: _Known) -> Iterator[str]:
     words = [*run.words, *run.settings, *(r.target for r in run.redirects)]
-    for name in {name for word in words for name in word.variables}:
-        if _SECRET_VARIABLE.fullmatch(name) and name not in _NO_SECRET:
-            yield "secrets_access.variable"
-    if run.name in NAMES_ONLY:
-        return
-    for word in _opened(run):
-        texts = resolved(word, known) or [word.text]
-        shown = (Word(text) for text in texts)
-        if any(is_secret(path) for each in shown for path in paths_in(each)):
-            yield "secrets_access.file"
-            return
+    shown = {name for word in words for name in word.variables}
+    if run.name in {"export", "declare", "typeset", "printenv"}:
+        shown |= {word.text for word in run.arguments}
+    if any(_SECRET_VARIABLE.fullmatch(name) and name not in _NO_SECRET for name in shown):
+        yield "secrets_access.variable"
+    if run.name not in NAMES_ONLY and any(
+        _is_secret(text, place) for word in _opened(run) for text in _texts(word, known)
+    ):
+        yield "secrets_access.file"
+
+
+def _texts(word: Word, known: _Known) -> Sequence[str]:
+    return resolved(word, known) or [word.text]
+
+
+def _is_secret(text: str, place: Place) -> bool:
+    return any(
+        is_secret(path) or any(map(is_secret, place.absolute(path) if place.away else ()))
+        for path in paths_in(Word(text))
+    )
 
 
 def _opened(run: Run) -> Sequence[Word]:

@@ -13,7 +13,7 @@ class Run(Struct, frozen=True, kw_only=True):
 
     ``words`` begin with the program; ``written`` are all words as they stand in the text.
     ``settings`` are the assignments before it, ``rules`` what is touched by how it is run.
-    ``followed``: all it does is run texts whose own runs come next.
+    ``followed``: its program needs no look; what it runs comes next, or is a doubt.
     """
 
     words: tuple[Word, ...] = ()
@@ -36,6 +36,6 @@ class Run(Struct, frozen=True, kw_only=True):
         return self.words[1:]
 
 
-def doubt(run: Run, rule: str, *, drop: int = 0) -> Run:
-    """Return a run with one more rule, its first words dropped."""
-    return msgspec.structs.replace(run, words=run.words[drop:], rules=(*run.rules, rule))
+def doubt(run: Run, rule: str) -> Run:
+    """Return a run of which nothing more can be said than this rule."""
+    return msgspec.structs.replace(run, followed=True, rules=(*run.rules, rule))

@@ -6,8 +6,10 @@ before it, code for an interpreter, a script whose content is not here.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -88,6 +90,7 @@ class _Follower:
             if run.words and not run.words[0].fixed:
                 yield doubt(run, "unclassified.expansion")
                 return
+            run = _placed(run)
             wrapper, own = _wrapper(run)
             if wrapper is None:
                 yield from self._program(run, depth)
@@ -109,8 +112,10 @@ class _Follower:
         if run.name == "env" and (text := split_text(run.words[own:])) is not None:
             return text
         at = wrapper.options.skip(run.words, own)
+        if wrapper.becomes:
+            at = wrapper.options.known(run.words, own)  # what follows is the other program's
         if at is None:
-            return doubt(run, "unclassified.options", drop=len(run.words))
+            return _perhaps(run)
         at += wrapper.operands
         while run.name == "env" and at < len(run.words) and ASSIGNMENT.match(run.words[at].text):
             at += 1
@@ -118,10 +123,14 @@ class _Follower:
             return None  # alone it shows the environment
         settings = (w for w in run.words[own:at] if ASSIGNMENT.match(w.text))
         rules = {wrapper.rule, *(wrapper.rules.get(w.text, "") for w in run.words[own:at])} - {""}
-        added = (UNKNOWN,) if wrapper.adds and at < len(run.words) else ()
+        inner = run.words[at:]
+        if wrapper.adds:
+            inner = _replaced(inner, run.words[own:at])
+        elif wrapper.becomes:
+            inner = (Word(wrapper.becomes), *inner)
         return msgspec.structs.replace(
             run,
-            words=run.words[at:] + added,
+            words=inner,
             settings=(*run.settings, *settings),
             rules=(*run.rules, *sorted(rules)),
         )
@@ -133,11 +142,12 @@ class _Follower:
         elif name == "eval":
             yield from self._eval(run, depth)
         elif name == "trap":
-            yield from self._texts(run, [w.text for w in run.arguments[:1] if w.fixed], depth)
+            yield from self._trap(run, depth)
         elif name in {"source", "."}:
             yield from source(run)
         elif PYTHON.match(name):
-            yield python(run)
+            inner = python(run)
+            yield from [inner] if inner.words == run.words else self._follow(inner, depth + 1)
         elif INTERPRETERS.match(name):
             yield interpreter(run)
         else:
@@ -161,6 +171,13 @@ class _Follower:
         else:
             yield doubt(run, "unclassified.inline_code")
 
+    def _trap(self, run: Run, depth: int) -> Iterator[Run]:
+        words = [word for word in run.arguments if word.text not in {"--", "-", "-l", "-p"}][:1]
+        if all(word.known for word in words):
+            yield from self._texts(run, [word.text for word in words], depth)
+        else:
+            yield doubt(run, "unclassified.inline_code")
+
     def _shell(self, run: Run, depth: int) -> Iterator[Run]:
         text = shell_text(run)
         if isinstance(text, Word):
@@ -170,6 +187,40 @@ class _Follower:
                 yield doubt(run, "unclassified.inline_code")
         else:
             yield doubt(run, text)
+
+
+def _placed(run: Run) -> Run:
+    """Return the run, with a doubt where a program of that name should not be."""
+    path = run.words[0].text if run.words else ""
+    if "/" not in path or posixpath.dirname(posixpath.normpath(path)) in _SYSTEM_FOLDERS:
+        return run
+    if _PROJECT_TOOL.fullmatch(path) and "/../" not in path:
+        return run
+    return msgspec.structs.replace(run, rules=(*run.rules, "unclassified.script"))
+
+
+def _perhaps(run: Run) -> Run:
+    """Return a wrapper whose options nobody knows: any of its words may be the program."""
+    rules = (*run.rules, "unclassified.options")
+    return msgspec.structs.replace(run, words=(Word("?"), *run.words[1:]), rules=rules)
+
+
+def _replaced(words: Sequence[Word], options: Sequence[Word]) -> tuple[Word, ...]:
+    """Return what ``xargs`` runs: words nobody knows are added, or stand where it is told."""
+    if not words:
+        return ()
+    marks = [_MARK.sub("", word.text) or "{}" for word in options if _MARK.match(word.text)]
+    marks += [b.text for a, b in pairwise(options) if a.text in {"-I", "-J"}]
+    if not marks:
+        return (*words, UNKNOWN)
+    return tuple(UNKNOWN if any(mark in w.text for mark in marks) else w for w in words)
+
+
+_MARK: Final = re.compile(r"-[IJi]|--replace=?")
+_SYSTEM_FOLDERS: Final = frozenset({"/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin"})
+_PROJECT_TOOL: Final = re.compile(
+    r"(?:[\w./-]*/)?(?:\.?venv/bin|node_modules/\.bin|vendor/bin)/[\w.-]+|\./(?:gradlew|mvnw)"
+)
 
 
 def _wrapper(run: Run) -> tuple[Wrapper | None, int]:

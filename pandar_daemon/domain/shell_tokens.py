@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_VARIABLE: Final = r"\$(?:\w+|[?\#@*$!-]|\{[^{}$`\"'\\()@]*(?:\[@\]|@)?\})"
+_VARIABLE: Final = r"\$(?:\w+|[?\#@*$!-]|\{(?!!\w+\})[^{}$`\"'\\()@]*(?:\[@\]|@)?\})"
 _ARITHMETIC: Final = r"\$\(\([\w\s+\-*/%<>=!&|^~?:,$\#]*+\)\)"
 PLAIN: Final = re.compile(
     rf"""

@@ -22,13 +22,18 @@ class Options(Struct, frozen=True):
 
     def skip(self, words: Sequence[Word], at: int) -> int | None:
         """Return where the operands begin, ``None`` behind an option that is not known."""
-        while at < len(words) and words[at].text.startswith("-") and words[at].text != "-":
-            word = words[at]
-            if word.text == "--":
-                return at + 1
-            length = self.length(word.text) if word.fixed else None
+        at = self.known(words, at)
+        if at < len(words) and words[at].text == "--":
+            return at + 1
+        stops = at < len(words) and words[at].text.startswith("-") and words[at].text != "-"
+        return None if stops else at
+
+    def known(self, words: Sequence[Word], at: int) -> int:
+        """Return where something else begins than an option that is known."""
+        while at < len(words) and words[at].text.startswith("-") and words[at].fixed:
+            length = self.length(words[at].text) if words[at].text not in {"-", "--"} else None
             if length is None:
-                return None
+                break
             at += length
         return at
 
@@ -60,7 +65,8 @@ class Wrapper(Struct, frozen=True):
 
     ``lookups`` are options with which it runs nothing, ``operands`` how many words of its own
     stand before the program. ``adds``: words nobody knows are put behind the arguments.
-    ``rule`` is what running anything by it touches, ``rules`` what some options of it do.
+    ``rule`` is what running anything by it touches, ``rules`` what some options of it do. Where it
+    ``becomes`` another program, that one's arguments follow.
     """
 
     options: Options = Options()
@@ -69,6 +75,7 @@ class Wrapper(Struct, frozen=True):
     adds: bool = False
     rule: str = ""
     rules: Mapping[str, str] = {}
+    becomes: str = ""
 
 
 _ELEVATED: Final = Wrapper(
@@ -147,6 +154,14 @@ RUNNERS: Final[Mapping[tuple[str, ...], Wrapper]] = {
     ("hatch", "run"): Wrapper(),
     ("rye", "run"): Wrapper(),
     ("bundle", "exec"): Wrapper(),
+    ("yarn", "node"): Wrapper(becomes="node"),
+    ("coverage", "run"): Wrapper(
+        options(
+            "--source --omit --include --rcfile --context --concurrency --data-file",
+            "--branch -p -a --parallel-mode --append --timid -L --pylib",
+        ),
+        becomes="python",
+    ),
 }
 """Programs of development that run another one, by their first words."""
 

@@ -52,6 +52,10 @@ class Talk(Protocol):
         """Let it read the end of its input, where there is one. Idempotent."""
         ...
 
+    def is_awaited(self) -> bool:
+        """Return whether it is known to wait for somebody to type."""
+        ...
+
 
 class Process(Protocol):
     """A process tree under a guardian that outlives us only long enough to kill it."""

@@ -27,7 +27,8 @@ from events.running import Assignment, Assignments, Claim, LeaseState, Renew, Re
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Wire
 from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.execution import Execution, Means
+from pandar_daemon.services.execution import Execution
+from pandar_daemon.services.means import Means
 from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.telemetry import Metrics

@@ -28,9 +28,9 @@ def prepare(data: Path, assignment: Assignment, agents: Agents, *, until: float,
     ``workspaces/task-<id>`` and ``homes/task-<id>`` stay for the attempts to come. Raises
     ``OSError`` naming the folder that could not be made, or what the agent needs.
     """
-    workspace, home = _folders(data, assignment.task_id)
     if assignment.prompt:
-        return _agent(assignment, agents, workspace, home, until)
+        return agent_spec(data, assignment, agents, until=until)
+    workspace, home = _folders(data, assignment.task_id)
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", assignment.command),
@@ -41,9 +41,14 @@ def prepare(data: Path, assignment: Assignment, agents: Agents, *, until: float,
     return Work(spec=spec, home=str(home))
 
 
-def _agent(
-    assignment: Assignment, agents: Agents, workspace: Path, home: Path, until: float
+def agent_spec(
+    data: Path, assignment: Assignment, agents: Agents, *, until: float, home_suffix: str = ""
 ) -> Work:
+    """Make a task's workspace and a home for its agent, and return how to start that there.
+
+    Raises ``OSError`` as `prepare` does.
+    """
+    workspace, home = _folders(data, assignment.task_id, home_suffix)
     launch = agents.launch(assignment.agent or "", assignment, home)
     for name, text in launch.files.items():
         file = home / name
@@ -60,9 +65,9 @@ def _agent(
     return Work(spec=spec, home=str(home), launch=launch)
 
 
-def _folders(data: Path, task_id: int) -> tuple[Path, Path]:
+def _folders(data: Path, task_id: int, home_suffix: str = "") -> tuple[Path, Path]:
     workspace = data / "workspaces" / f"task-{task_id}"
-    home = data / "homes" / f"task-{task_id}"
+    home = data / "homes" / f"task-{task_id}{home_suffix}"
     for folder in (workspace, home, home / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return workspace, home

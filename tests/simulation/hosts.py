@@ -68,6 +68,10 @@ class NoTalk:
     def close_input(self) -> None:
         """See `Talk.close_input`."""
 
+    def is_awaited(self) -> bool:
+        """See `Talk.is_awaited`."""
+        return False
+
 
 class NoAgents:
     """`Agents` of a runner that has none."""

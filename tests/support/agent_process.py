@@ -16,6 +16,8 @@ from pandar_daemon.ports.agents import Driver
 
 _T = TypeVar("_T")
 CHUNK = 65_536
+PATIENCE_SEC = 60
+"""So long an agent may take for anything; a test fails sooner than hang."""
 
 
 class AgentProcess:
@@ -42,7 +44,7 @@ class AgentProcess:
             async with self._news:
                 self.heard += heard
                 self._news.notify_all()
-            if not data or any(isinstance(each, Broken) for each in heard):
+            if not data:
                 return
 
     def write(self, data: bytes) -> None:
@@ -58,7 +60,7 @@ class AgentProcess:
 
     async def next(self, kind: type[_T], fits: Callable[[_T], bool] = lambda _: True) -> _T:
         """Return the next of this kind after what was returned; fails once nothing can come."""
-        async with self._news:
+        async with asyncio.timeout(PATIENCE_SEC), self._news:
             while True:
                 while self._taken < len(self.heard):
                     found = self.heard[self._taken]

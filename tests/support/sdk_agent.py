@@ -8,7 +8,7 @@ itself, ``fail`` raises, anything else is repeated.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import acp
 from acp import schema
@@ -20,7 +20,7 @@ OPTIONS = [
 ]
 
 
-class Robot(acp.Agent):
+class Robot:
     """A small agent; its sessions are what was said in them."""
 
     _client: acp.Client
@@ -32,19 +32,17 @@ class Robot(acp.Agent):
         """Remember who is asked."""
         self._client = conn
 
-    async def initialize(self, protocol_version: int, **_: Any) -> schema.InitializeResponse:
+    async def initialize(self, protocol_version: int, **_: object) -> schema.InitializeResponse:
         """Say hello."""
         can = schema.AgentCapabilities(load_session=True)
         return schema.InitializeResponse(protocol_version=protocol_version, agent_capabilities=can)
 
-    async def new_session(self, cwd: str, **_: Any) -> schema.NewSessionResponse:
+    async def new_session(self, cwd: str, **_: object) -> schema.NewSessionResponse:
         """Begin a session named after where it is."""
         self._sessions[cwd] = []
         return schema.NewSessionResponse(session_id=cwd)
 
-    async def load_session(
-        self, cwd: str, session_id: str, **_: Any
-    ) -> schema.LoadSessionResponse | None:
+    async def load_session(self, session_id: str, **_: object) -> schema.LoadSessionResponse:
         """Repeat what was said."""
         if session_id not in self._sessions:
             raise acp.RequestError.resource_not_found(session_id)
@@ -52,7 +50,9 @@ class Robot(acp.Agent):
             await self._say(session_id, words)
         return schema.LoadSessionResponse()
 
-    async def prompt(self, session_id: str, prompt: list[Any], **_: Any) -> schema.PromptResponse:
+    async def prompt(
+        self, session_id: str, prompt: list[schema.TextContentBlock], **_: object
+    ) -> schema.PromptResponse:
         """Do what is named."""
         words = "".join(block.text for block in prompt)
         if words == "fail":
@@ -70,7 +70,7 @@ class Robot(acp.Agent):
         )
         return schema.PromptResponse(stop_reason="end_turn", usage=usage)
 
-    async def cancel(self, session_id: str, **_: Any) -> None:
+    async def cancel(self, **_: object) -> None:
         """Nothing: what waits was answered before."""
 
     async def _permit(self, session: str, what: str) -> bool:
@@ -91,12 +91,11 @@ class Robot(acp.Agent):
         return chosen == "cancelled"
 
     async def _question(self, session: str) -> None:
-        choices = [schema.EnumOption(const=each, title=each.title()) for each in ("red", "blue")]
-        field = schema.ElicitationStringPropertySchema(title="Colour", one_of=choices)
-        form = schema.ElicitationSchema(properties={"colour": field})
-        mode = schema.ElicitationFormSessionMode(
-            mode="form", session_id=session, requested_schema=form
+        field = schema.ElicitationStringPropertySchema(
+            type="string", title="Colour", enum=["red", "blue"]
         )
+        form = schema.ElicitationSchema(properties={"colour": field})
+        mode = schema.ElicitationFormSessionMode(session_id=session, requested_schema=form)
         reply = await self._client.create_elicitation(message="Which colour?", mode=mode)
         await self._say(session, f"answer: {getattr(reply, 'content', None)}")
 
@@ -105,4 +104,4 @@ class Robot(acp.Agent):
 
 
 if __name__ == "__main__":
-    asyncio.run(acp.run_agent(Robot()))
+    asyncio.run(acp.run_agent(cast("acp.Agent", Robot())))

@@ -68,7 +68,7 @@ class Talk(Protocol):
 
 def do(talk: Talk, step: Step) -> Doing:
     """Do a step."""
-    yield from _DOING[step.kind](talk, step.value)
+    yield from DOING[step.kind](talk, step.value)
 
 
 def _say(talk: Talk, value: str) -> Doing:
@@ -182,7 +182,8 @@ def _withdraw(talk: Talk, value: str) -> Doing:
 
 def _ask_many(talk: Talk, value: str) -> Doing:
     calls = [_execute(talk, f"echo {n}") for n in range(int(value))]
-    yield from [talk.ask("session/request_permission", _permission(call)) for call in calls]
+    for number in [talk.ask("session/request_permission", _permission(call)) for call in calls]:
+        yield number  # noqa: UP028 - a list cannot be sent the answers
 
 
 def _flood(talk: Talk, value: str) -> Doing:
@@ -283,7 +284,7 @@ def _nothing(_talk: Talk, _value: str) -> Doing:
     yield from ()
 
 
-_DOING: Final[dict[str, Callable[[Talk, str], Doing]]] = {
+DOING: Final[dict[str, Callable[[Talk, str], Doing]]] = {
     "say": _say,
     "think": _think,
     "run": _run,
@@ -308,3 +309,4 @@ _DOING: Final[dict[str, Callable[[Talk, str], Doing]]] = {
     "hang": _hang,
     "ignore-cancel": _ignore,
 }
+"""What does each step."""

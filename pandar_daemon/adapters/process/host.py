@@ -24,6 +24,7 @@ from pandar_daemon.adapters.process.request import Request, close
 from pandar_daemon.adapters.process.search import Search
 from pandar_daemon.adapters.process.talk import Keyboard, Pipes
 from pandar_daemon.adapters.process.tree import holders, send, tree
+from pandar_daemon.adapters.process.waits import reads
 from pandar_daemon.ports import Exit, Spec
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ class TerminalProcess:
     def __init__(self, ends: Ends, search: Search, *, tag: str, patience_sec: float) -> None:
         self._ends, self._search = ends, search
         self._pipes: Pipes | None = None
-        self._keyboard = Keyboard(lambda: ends.terminal)
+        self._keyboard = Keyboard(lambda: ends.terminal, lambda: reads(ends.pid, ends.shown))
         self._tag = tag
         self._patience_sec = patience_sec
         self._ended: asyncio.Task[Exit] | None = None

@@ -55,6 +55,10 @@ class Pipes:
         """Let it read the end of its input. Idempotent."""
         self._close("input")
 
+    def is_awaited(self) -> bool:
+        """Return that nobody is known to wait: who reads a pipe may always do."""
+        return False
+
     def finish(self) -> None:
         """Nothing of the tree is left: what is in the pipe is the last, whoever holds its end."""
         self._is_over = True
@@ -93,8 +97,9 @@ class Pipes:
 class Keyboard:
     """A terminal's keyboard; what it shows is read elsewhere."""
 
-    def __init__(self, terminal: Callable[[], int | None]) -> None:
+    def __init__(self, terminal: Callable[[], int | None], is_awaited: Callable[[], bool]) -> None:
         self._terminal = terminal
+        self.is_awaited = is_awaited
 
     async def write(self, data: bytes) -> None:
         """Type this, as far as the terminal takes it; in vain once it is closed."""

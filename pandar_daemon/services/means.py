@@ -1,0 +1,27 @@
+"""What executions are made with, the same for all of one runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools
+from pandar_daemon.services.asking import Asker
+from pandar_daemon.telemetry import Metrics
+
+
+class Means(Struct, frozen=True, kw_only=True):
+    """``store`` names the data directory, for ever; ``path`` is the ``PATH`` of commands."""
+
+    runner_id: str
+    store: str
+    agents: Agents
+    data: Path
+    host: ProcessHost
+    spools: Spools
+    outputs: Outputs
+    asker: Asker
+    clock: Clock
+    metrics: Metrics
+    path: str

@@ -1,0 +1,264 @@
+"""The process of an execution, and all that is there for it: its output, its questions.
+
+A command shows what it does on a terminal, and is watched for questions there. An agent talks
+through pipes, and has a conversation. The session is told of both in the same words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from events.running import Assignment
+from events.task import Usage
+from pandar_daemon.domain import signals
+from pandar_daemon.domain.conversation import Conversation
+from pandar_daemon.domain.options import TaskOptions
+from pandar_daemon.domain.signals import AnySignal
+from pandar_daemon.domain.talking import Conclude, Terms
+from pandar_daemon.ports import OutputKey, Process, Spool
+from pandar_daemon.services.agent_run import AgentRun, Surroundings
+from pandar_daemon.services.consent import Consent
+from pandar_daemon.services.line import Line
+from pandar_daemon.services.means import Means
+from pandar_daemon.services.proxy import Proxy
+from pandar_daemon.services.publisher import publish
+from pandar_daemon.services.questions import Answers, Questions
+from pandar_daemon.services.workspace import Work, prepare
+
+log = structlog.get_logger(__name__)
+
+TICK_SEC: Final = 0.25
+Tell = Callable[[AnySignal], Awaitable[None]]
+
+
+class Stage:
+    """One execution's; `begin`, then `attend`."""
+
+    def __init__(
+        self, assignment: Assignment, options: TaskOptions, means: Means, line: Line, tell: Tell
+    ) -> None:
+        """Tell the session what happens by ``tell``."""
+        self._assignment = assignment
+        self._options = options
+        self._means = means
+        self._line = line
+        self._tell = tell
+        self._consent = Consent(line, options, means.clock)
+        self._work: Work | None = None
+        self._process: Process | None = None
+        self._spool: Spool | None = None
+        self._agent: AgentRun | None = None
+        self._questions: Questions | None = None
+        self._farewell: asyncio.Task[None] | None = None
+        self._proxy = self._make_proxy()
+
+    async def begin(self, until: float) -> None:
+        """Start the process; raises ``OSError``, leaving nothing behind."""
+        means = self._means
+        spool = self._open_spool()
+        try:
+            work = prepare(means.data, self._assignment, means.agents, until=until, path=means.path)
+            self._process = await means.host.start(work.spec)
+        except OSError:
+            spool.remove()
+            raise
+        self._work, self._spool = work, spool
+        if work.launch is None:
+            self._questions = self._watch(self._process)
+        else:
+            self._agent = self._converse(work, self._process)
+
+    async def attend(self, publishes: Callable[[], bool]) -> None:
+        """Return when the tree is dead and its output published, or left for our successor.
+
+        ``publishes`` tells, once the tree is dead, whether to wait for the output to be published.
+        """
+        process, spool = self._process, self._spool
+        assert process is not None  # noqa: S101 - it was begun
+        assert spool is not None  # noqa: S101 - it was begun
+        async with asyncio.TaskGroup() as group:
+            publishing = group.create_task(publish(spool, self._means.outputs))
+            ticking = group.create_task(self._tick())
+            await self._listen(group, process)
+            end = await process.wait()
+            ticking.cancel()
+            await self._tell(
+                signals.Exited(
+                    at=self._now(),
+                    exit_code=end.exit_code,
+                    signal=end.signal,
+                    usage=Usage(cpu_sec=end.cpu_sec, max_rss_bytes=end.max_rss_bytes),
+                    cut=spool.seal(),
+                )
+            )
+            if not publishes():
+                publishing.cancel()
+
+    async def _listen(self, group: asyncio.TaskGroup, process: Process) -> None:
+        """Return when it has said its last."""
+        if self._agent is None:
+            watching = group.create_task(self._questions.run()) if self._questions else None
+            await self._read(process)
+            if watching is not None:
+                watching.cancel()
+            return
+        resume, work = self._assignment.resume, self._work
+        assert work is not None  # noqa: S101 - it was begun
+        group.create_task(self._read(process))
+        await self._agent.run(work.spec.cwd, resume.session_id if resume else "")
+
+    # --- what the session asks for ---
+
+    async def allow(self, until: float) -> None:
+        """Let it run until then, and what helps it."""
+        if self._process is not None:
+            await self._process.allow_until(until)
+        if self._proxy is not None:
+            await self._proxy.allow_until(until)
+
+    async def kill(self, *, at_once: bool) -> None:
+        """Kill the tree; ``at_once``: it may not run one instruction more."""
+        if self._process is None:
+            return
+        if at_once:
+            await self._process.allow_until(0.0)  # what may not run is killed without grace
+        await self._process.kill()
+
+    async def end(self, *, politely: bool, at_once: bool) -> None:
+        """Kill the tree, if ``politely`` after an agent could take note; does not wait for that.
+
+        Whoever tells us of a cancellation has leases to renew.
+        """
+        if politely and self._agent is not None:
+            self._farewell = asyncio.create_task(self._end_politely(self._agent))
+        else:
+            await self.kill(at_once=at_once)
+
+    async def _end_politely(self, agent: AgentRun) -> None:
+        await agent.farewell()
+        await self.kill(at_once=False)
+
+    async def close(self) -> None:
+        """Return when nothing of it is left; when all went well nothing was."""
+        await self.kill(at_once=True)
+        if self._farewell is not None:
+            await self._farewell
+
+    def park(self) -> bool:
+        """Let an agent that waits for people be parked; false when none does."""
+        return self._agent is not None and self._agent.park()
+
+    def hint(self) -> None:
+        """Something may have been decided."""
+        self._consent.hint()
+
+    # --- what it is made of ---
+
+    def _open_spool(self) -> Spool:
+        key = OutputKey(
+            project_id=self._assignment.project_id,
+            task_id=self._assignment.task_id,
+            attempt=self._assignment.attempt,
+        )
+        limit = self._options.max_output_bytes
+        return self._means.spools.create(key, self._assignment.execution_id, limit_bytes=limit)
+
+    def _make_proxy(self) -> Proxy | None:
+        name, means = self._options.proxy_agent, self._means
+        if name is None:
+            return None
+        return Proxy(name, self._assignment, means.data, means.agents, means.host, means.clock)
+
+    def _converse(self, work: Work, process: Process) -> AgentRun:
+        driver = self._means.agents.driver(self._assignment.agent or "")
+        conversation = Conversation(terms_of(self._assignment, self._options, work))
+        around = Surroundings(
+            assignment=self._assignment,
+            store=self._means.store,
+            line=self._line,
+            consent=self._consent,
+            clock=self._means.clock,
+            show=self._show,
+            conclude=self._conclude,
+            wait=self._wait,
+            consult=self._consult,
+        )
+        return AgentRun(process.talk, driver, conversation, around)
+
+    def _watch(self, process: Process) -> Questions:
+        proxy = self._options.proxy_agent
+        answers = Answers(
+            assignment=self._assignment,
+            line=self._line,
+            consent=self._consent,
+            clock=self._means.clock,
+            wait=self._wait,
+            consult=self._consult,
+            proxy=f"proxy:{proxy}",
+            limit=self._options.max_proxy_answers if proxy else 0,
+        )
+        return Questions(process.talk, answers)
+
+    # --- what happens ---
+
+    def _now(self) -> float:
+        return self._means.clock.boottime()
+
+    async def _read(self, process: Process) -> None:
+        async for data in process.output():
+            await self._show(data)
+
+    async def _show(self, data: bytes) -> None:
+        """Keep what it shows, as long as it can be kept."""
+        at = self._now()
+        try:
+            if self._spool is not None:
+                self._spool.append(data)
+        except OSError as error:
+            self._spool = None
+            await self._tell(signals.OutputUnkept(at=at, error=str(error)))
+        await self._tell(signals.Output(at=at, data=data))
+        if self._questions is not None:
+            self._questions.feed(data, at)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SEC)
+            await self._tell(signals.Tick(at=self._now()))
+
+    async def _conclude(self, conclusion: Conclude) -> None:
+        await self._tell(signals.Concluded(at=self._now(), conclusion=conclusion))
+
+    async def _wait(self, asked: bool) -> None:  # noqa: FBT001 - a switch
+        await self._tell(signals.Waiting(at=self._now(), asked=asked))
+
+    async def _consult(self, question: str) -> str | None:
+        return None if self._proxy is None else await self._proxy.answer(question)
+
+
+def terms_of(assignment: Assignment, wanted: TaskOptions, work: Work) -> Terms:
+    """Return what a conversation is about, as task, agent and folder say."""
+    assert work.launch is not None  # noqa: S101 - it is an agent's
+    context = wanted.context
+    return Terms(
+        agent=assignment.agent or "",
+        prompt=assignment.prompt,
+        rules=assignment.rules,
+        workspace=work.spec.cwd,
+        home=work.home,
+        allowances=tuple(assignment.allowances),
+        resume=assignment.resume,
+        context=context if isinstance(context, str) else msgspec.json.encode(context).decode(),
+        spent=assignment.spent,
+        max_cost_usd=wanted.max_cost_usd,
+        max_tokens=wanted.max_tokens,
+        park_after_sec=wanted.park_after_sec,
+        proxy_answers=wanted.max_proxy_answers if wanted.proxy_agent else 0,
+        tells_usage=work.launch.tells_usage,
+        denies_softly=work.launch.denies_softly,
+    )
