@@ -5,7 +5,7 @@ BIN  := $(VENV)/bin
 LOCKS := requirements/bootstrap.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-fast soak lint fmt bench bench-scale verify clean lock generate
+.PHONY: help setup run demo test test-fast test-agents test-browser soak lint fmt bench bench-scale verify clean lock generate
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -23,6 +23,9 @@ $(VENV)/.ok: $(LOCKS) pyproject.toml
 
 run: setup ## start Pandar with its own Postgres and NATS; Ctrl-C stops it
 	@exec $(BIN)/pandar up
+
+demo: setup ## see a task, its gate, its link and its approval in a minute, without any key
+	@exec $(BIN)/pandar demo
 
 test: setup ## every test, on servers and ports of its own
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests

@@ -290,6 +290,7 @@ class TaskPaused(Event, frozen=True, kw_only=True, tag="task.paused"):
     output_bytes: int = 0
     cut: Cut | None = None
     usage: Usage = Usage()
+    agent: str | None = None
 
 
 class TaskParked(Event, frozen=True, kw_only=True, tag="task.parked"):
@@ -302,6 +303,7 @@ class TaskParked(Event, frozen=True, kw_only=True, tag="task.parked"):
     output_bytes: int = 0
     cut: Cut | None = None
     usage: Usage = Usage()
+    agent: str | None = None
 
 
 class ResumeRequested(Event, frozen=True, kw_only=True, tag="task.resume_requested"):
@@ -338,6 +340,7 @@ class TaskCompleted(Event, frozen=True, kw_only=True, tag="task.completed"):
     cut: Cut | None = None
     usage: Usage = Usage()
     from_status: Status = Status.RUNNING
+    agent: str | None = None
 
 
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task.failed"):
@@ -357,6 +360,7 @@ class TaskFailed(Event, frozen=True, kw_only=True, tag="task.failed"):
     cut: Cut | None = None
     usage: Usage = Usage()
     will_retry: bool = False
+    agent: str | None = None
 
 
 class CancelRequested(Event, frozen=True, kw_only=True, tag="task.cancel_requested"):
@@ -378,6 +382,7 @@ class TaskCancelled(Event, frozen=True, kw_only=True, tag="task.cancelled"):
     output_bytes: int = 0
     cut: Cut | None = None
     usage: Usage = Usage()
+    agent: str | None = None
 
 
 class TaskRetried(Event, frozen=True, kw_only=True, tag="task.retried"):
@@ -407,6 +412,7 @@ class ExecutionLost(Event, frozen=True, kw_only=True, tag="task.execution_lost")
     begun: bool
     reason: str = ""
     given_up: bool = False
+    agent: str | None = None
 
 
 TaskEvent = (

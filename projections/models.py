@@ -14,11 +14,12 @@ from projections.projects import PROJECTS
 from projections.stats import STATS
 from projections.tasks import TASKS
 from projections.timeline import TIMELINE
+from projections.usage import USAGE
 
 MODELS: Final[Mapping[str, ReadModel]] = {
     model.name: model
     for model in (
         *(TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS, NOTIFICATIONS),
-        CONFIRMATIONS,
+        *(CONFIRMATIONS, USAGE),
     )
 }

@@ -17,9 +17,11 @@ import click
 
 _COMMANDS: Final = {
     "up": ("daemon:up", "Start Pandar, with its own Postgres and NATS."),
+    "demo": ("demo:demo", "See a task, its gate and its approval, in a minute."),
     "serve": ("daemon:serve", "Run some of Pandar's roles, against servers of yours."),
     "task": ("tasks:task", "File tasks, look at them, decide."),
     "project": ("projects:project", "Make projects and look at them."),
+    "agents": ("agents:agents", "Install agents, and see which of them work."),
     "events": ("events:events", "Watch what happens."),
     "token": ("token:token", "Make a token for the API."),
     "url": ("url:url", "Print where a server of the Pandar running here is."),

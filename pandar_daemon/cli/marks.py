@@ -48,12 +48,16 @@ _REASONS: Final = {
     "blocked_key": "waits its turn",
     "question": "a question",
     "parked": "parked",
+    "resuming": "goes on soon",
     "retry_at": "retries soon",
     "quota": "quota",
     "lost_runner": "runner lost",
     "cancel_requested": "being cancelled",
     "timeout": "timed out",
     "start": "did not start",
+    "agent": "agent failed",
+    "model": "model failed",
+    "budget": "over budget",
 }
 
 

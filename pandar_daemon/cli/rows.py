@@ -20,6 +20,8 @@ class TaskRow(Struct, frozen=True, kw_only=True):
     name: str
     status: Status
     command: str = ""
+    prompt: str | None = None
+    agent: str | None = None
     project_id: int = 0
     description: str | None = ""
     priority: Priority = Priority.MEDIUM

@@ -95,7 +95,10 @@ def _title(fact: Fact) -> Text:
 
 
 def _long_facts(task: TaskRow) -> Iterator[Fact]:
-    yield "command".ljust(_TITLE), Text(harmless(task.command), overflow="fold")
+    if task.prompt:
+        yield "prompt".ljust(_TITLE), Text(harmless(task.prompt), overflow="fold")
+    else:
+        yield "command".ljust(_TITLE), Text(harmless(task.command), overflow="fold")
     if task.error:
         yield "error", Text(harmless(task.error), style="red", overflow="fold")
     others = {k: v for k, v in (task.metadata or {}).items() if k not in _SHOWN_METADATA}

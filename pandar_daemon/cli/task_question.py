@@ -54,9 +54,40 @@ def plain_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+_WHAT: Final = ("question", "command", "diff", "input", "title")
+"""What a card asks about, the first of these that it has."""
+_SHOWN: Final = ("choices", "cwd", "paths", "hosts", "why", "intent", "spent", "limits", "cut")
+_DIFF_LINES: Final = 60
+
+
 def _facts(card: Json) -> Iterator[tuple[str, str]]:
-    for key, value in card.items():
-        yield one_line(str(key)).replace("_", " "), plain_value(value)
+    """Iterate over what decides: of our own cards the parts people need, of others all."""
+    if "kind" not in card:
+        for key, value in card.items():
+            yield one_line(str(key)).replace("_", " "), plain_value(value)
+        return
+    what = next((key for key in _WHAT if card.get(key)), None)
+    if what is not None:
+        yield what if what == "diff" else "", _shortened(plain_value(card[what]))
+    for key in _SHOWN:
+        if card.get(key):
+            yield key, _joined(card[key])
+    if card.get("severity"):
+        yield "severity", plain_value(card["severity"])
+
+
+def _shortened(text: str) -> str:
+    lines = text.split("\n")
+    more = len(lines) - _DIFF_LINES
+    return text if more <= 0 else "\n".join([*lines[:_DIFF_LINES], f"({more} lines more)"])
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(plain_value, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain_value(each)}" for key, each in value.items())
+    return plain_value(value)
 
 
 def _lost_facts(card: Json, task: TaskRow) -> Iterator[tuple[str, str]]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
 from events.calls import ToolCall
 from events.commands import Decision
 from events.running import Decided, Resume
 from events.task import FailureKind
 from pandar_daemon.domain.hearing import Called, CallStatus, Fault, Stop, TurnEnded
-from pandar_daemon.domain.talking import Terms
+from pandar_daemon.domain.talking import Reply, Terms
 
 KINDS: Final = {
     Fault.MODEL: FailureKind.MODEL,
@@ -22,6 +20,7 @@ KINDS: Final = {
 NO_USAGE: Final = (
     "the agent said that it is done, but told of no usage: its model cannot have done anything"
 )
+NO_MORE: Final = "it may not cost more"
 _STOPS: Final = {
     Stop.CANCELLED: "the agent cancelled its own turn",
     Stop.REFUSED: "the model refused to go on",
@@ -79,6 +78,37 @@ def _refused(decided: Decided) -> str:
     return f"Your request was denied{why}"
 
 
+def heard_of(resume: Resume | None) -> list[Reply]:
+    """Return what an opening tells, to be recorded as heard: all but the approval of a call.
+
+    That is heard when the call is asked for again.
+    """
+    decided = None if resume is None else resume.decided
+    if resume is None or decided is None:
+        return []
+    if decided.decision is Decision.APPROVE and resume.call_sha256:
+        return []
+    answer = answer_of(decided)
+    question = resume.what or resume.gate
+    return [Reply(request_id="", question=question, text=answer, by=who(decided))]
+
+
+def refused_by_rule(call: ToolCall, why: str) -> str:
+    """Return what an agent is told whose call no rule allows."""
+    what = call.command or call.title
+    return f"This is not allowed: {what}\nReason: {why}\nGo on with the task without it."
+
+
+def declined(question: str, decided: Decided) -> str:
+    """Return what an agent is told whose question was not answered as it wished."""
+    return f"Your question was denied: {question}\nReason: {decided.reason}\nGo on with the task."
+
+
+def who(decided: Decided) -> str:
+    """Return who decided, for the record."""
+    return decided.by or ("nobody" if decided.expired else "user")
+
+
 def refusal(call: ToolCall, decided: Decided) -> str:
     """Return what an agent is told whose call was refused."""
     what = call.command or call.title
@@ -119,5 +149,8 @@ def call_line(called: Called) -> str:
 
 
 def uuid_of(text: str) -> UUID | None:
-    """Return an id given as text, ``None`` for none."""
-    return msgspec.convert(text, UUID) if text else None
+    """Return an id given as text, ``None`` for what is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -19,7 +19,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     """What a conversation is about and within which limits; ``None`` is no limit.
 
     ``spent`` is what earlier executions of the task consumed. ``proxy_answers`` is how many
-    questions another agent may answer, 0 when there is none.
+    questions another agent, ``proxy``, may answer, 0 when there is none.
     """
 
     agent: str
@@ -34,6 +34,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     max_cost_usd: float | None = None
     max_tokens: int | None = None
     park_after_sec: float = 600.0
+    proxy: str = ""
     proxy_answers: int = 0
     tells_usage: bool = True
     denies_softly: bool = True
@@ -50,17 +51,27 @@ class Hears(Struct, frozen=True, kw_only=True):
 
 
 class Answered(Struct, frozen=True, kw_only=True):
-    """Somebody decided what was asked last."""
+    """Somebody decided what was asked under this number."""
 
     at: float
+    number: int
     confirmation_id: UUID
     decided: Decided
 
 
-class ProxyAnswered(Struct, frozen=True, kw_only=True):
-    """Another agent answered the question, or could not."""
+class Unasked(Struct, frozen=True, kw_only=True):
+    """People could not be asked, and why."""
 
     at: float
+    number: int
+    error: str
+
+
+class ProxyAnswered(Struct, frozen=True, kw_only=True):
+    """Another agent answered the question of this number, or could not."""
+
+    at: float
+    number: int
     text: str | None
 
 
@@ -72,6 +83,13 @@ class Unrecorded(Struct, frozen=True, kw_only=True):
     call: ToolCall
 
 
+class Unstorable(Struct, frozen=True, kw_only=True):
+    """What the agent did or asked cannot be recorded at all, and why."""
+
+    at: float
+    error: str
+
+
 class Waited(Struct, frozen=True, kw_only=True):
     """Time has passed."""
 
@@ -79,12 +97,12 @@ class Waited(Struct, frozen=True, kw_only=True):
 
 
 class ParkNow(Struct, frozen=True, kw_only=True):
-    """This runner is going down: who waits is to be parked."""
+    """This runner is going down: who waits is to be parked, and who will wait, at once."""
 
     at: float
 
 
-Signal = Hears | Answered | ProxyAnswered | Unrecorded | Waited | ParkNow
+Signal = Hears | Answered | Unasked | ProxyAnswered | Unrecorded | Unstorable | Waited | ParkNow
 
 
 # --- effects ---------------------------------------------------------------------------------
@@ -101,7 +119,10 @@ class CancelTurn(Struct, frozen=True):
 
 
 class Settle(Struct, frozen=True, kw_only=True):
-    """Record what is done about a call, then answer the agent; or tell `Unrecorded`."""
+    """Record what is done about a call, then answer the agent; or tell `Unrecorded`.
+
+    ``quiet``: do not answer, for the turn is to be cancelled, and that is an answer.
+    """
 
     request_id: str
     call: ToolCall
@@ -111,42 +132,51 @@ class Settle(Struct, frozen=True, kw_only=True):
     confirmation_id: UUID | None = None
     grant_id: UUID | None = None
     text: str = ""
+    quiet: bool = False
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """Answer a question of the agent; ``by`` is who did."""
+    """Record the answer to a question, then give it to the agent; ``by`` is who answered.
+
+    ``quiet`` as for `Settle`. Without ``request_id`` it is told some other way.
+    """
 
     request_id: str
     question: str
     text: str
     verdict: Verdict = Verdict.ALLOW
     by: str = ""
+    quiet: bool = False
 
 
-class Consult(Struct, frozen=True):
+class Consult(Struct, frozen=True, kw_only=True):
     """Let another agent answer this; tell `ProxyAnswered`."""
 
+    number: int
     question: str
 
 
 class AskCall(Struct, frozen=True, kw_only=True):
-    """Ask people about a call; tell `Answered`."""
+    """Ask people about a call; tell `Answered`, or `Unasked`."""
 
+    number: int
     call: ToolCall
     judged: Judgement
     intent: str = ""
 
 
 class AskQuestion(Struct, frozen=True, kw_only=True):
-    """Ask people for an answer to a question; tell `Answered`."""
+    """Ask people for an answer to a question; tell `Answered`, or `Unasked`."""
 
+    number: int
     text: str
     choices: tuple[str, ...] = ()
 
 
 class AskBudget(Struct, frozen=True, kw_only=True):
-    """Ask people whether it may cost more; tell `Answered`."""
+    """Ask people whether it may cost more; tell `Answered`, or `Unasked`."""
 
+    number: int
     why: str
     spent: Usage
     limits: Mapping[str, float | int | None]

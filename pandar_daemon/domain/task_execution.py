@@ -205,17 +205,17 @@ def switch(task: Task, command: tell.SwitchAgent) -> list[did.TaskEvent]:
 
 def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
     """End the execution; a failure with retries left queues the next attempt."""
-    _live(task, command.execution_id, command.epoch)
+    agent = _live(task, command.execution_id, command.epoch).agent
     if command.outcome is tell.Outcome.LOST:
         return _give_up(task, command, ask)
     if command.outcome is tell.Outcome.COMPLETED:
-        return [_completed(task, command)]
+        return [_completed(task, command, agent)]
     if command.outcome is tell.Outcome.PARKED and not task.cancel_requested:
-        return _parked(task, command)
+        return _parked(task, command, agent)
     if command.outcome is tell.Outcome.PAUSED and not task.cancel_requested:
-        return [_paused(task, command, ask)]
+        return [_paused(task, command, ask, agent)]
     if command.outcome is tell.Outcome.CANCELLED or task.cancel_requested:
-        return [_cancelled(task, command)]
+        return [_cancelled(task, command, agent)]
     denied = command.kind is FailureKind.DENIED  # asking again would overrule who said no
     will_retry = task.switched or (not denied and task.retries < task.policy.max_retries)
     failed = did.TaskFailed(
@@ -230,6 +230,7 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
         cut=command.cut,
         usage=command.usage,
         will_retry=will_retry,
+        agent=agent,
     )
     if not will_retry:
         return [failed]
@@ -239,7 +240,7 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
     return [failed, _retried_later(after, ask)]
 
 
-def _parked(task: Task, command: tell.FinishExecution) -> list[did.TaskEvent]:
+def _parked(task: Task, command: tell.FinishExecution, agent: str | None) -> list[did.TaskEvent]:
     """End an execution that waits; what was decided in that very moment lets it go on at once."""
     parked = did.TaskParked(
         execution_id=command.execution_id,
@@ -249,13 +250,16 @@ def _parked(task: Task, command: tell.FinishExecution) -> list[did.TaskEvent]:
         output_bytes=command.output_bytes,
         cut=command.cut,
         usage=command.usage,
+        agent=agent,
     )
     if task.pending is not None:
         return [parked]
     return [parked, *resumed(evolve(task, parked), "decided while it was parked")]
 
 
-def _paused(task: Task, command: tell.FinishExecution, ask: Ask) -> did.TaskPaused:
+def _paused(
+    task: Task, command: tell.FinishExecution, ask: Ask, agent: str | None
+) -> did.TaskPaused:
     return did.TaskPaused(
         execution_id=command.execution_id,
         reason="quota",
@@ -267,6 +271,7 @@ def _paused(task: Task, command: tell.FinishExecution, ask: Ask) -> did.TaskPaus
         output_bytes=command.output_bytes,
         cut=command.cut,
         usage=command.usage,
+        agent=agent,
     )
 
 
@@ -276,7 +281,7 @@ def _retried_later(task: Task, ask: Ask) -> did.TaskRetried:
     return retried(task, ask.at + pause, reason=reason, automatic=True, counted=True)
 
 
-def _completed(task: Task, command: tell.FinishExecution) -> did.TaskCompleted:
+def _completed(task: Task, command: tell.FinishExecution, agent: str | None) -> did.TaskCompleted:
     return did.TaskCompleted(
         execution_id=command.execution_id,
         exit_code=command.exit_code or 0,
@@ -286,10 +291,11 @@ def _completed(task: Task, command: tell.FinishExecution) -> did.TaskCompleted:
         cut=command.cut,
         usage=command.usage,
         from_status=status_of(task),
+        agent=agent,
     )
 
 
-def _cancelled(task: Task, command: tell.FinishExecution) -> did.TaskCancelled:
+def _cancelled(task: Task, command: tell.FinishExecution, agent: str | None) -> did.TaskCancelled:
     return did.TaskCancelled(
         from_status=status_of(task),
         reason=command.error,
@@ -300,6 +306,7 @@ def _cancelled(task: Task, command: tell.FinishExecution) -> did.TaskCancelled:
         output_bytes=command.output_bytes,
         cut=command.cut,
         usage=command.usage,
+        agent=agent,
     )
 
 
@@ -331,6 +338,7 @@ def _lose(
         begun=terms.begun,
         reason=reason,
         given_up=given_up,
+        agent=live.agent,
     )
     return [lost, *_after_loss(evolve(task, lost), task, terms, ask)]
 

@@ -26,6 +26,7 @@ class Execution(Struct, frozen=True):
     epoch: int
     runner_id: str
     held_key: str | None = None
+    agent: str | None = None  # who does it, whoever takes over afterwards
 
 
 class Pending(Struct, frozen=True, kw_only=True):
@@ -212,9 +213,8 @@ def _after_updated(task: Task, event: did.TaskUpdated) -> Task:
 
 
 def _after_started(task: Task, event: did.TaskStarted) -> Task:
-    execution = Execution(
-        event.execution_id, event.epoch, event.runner_id, task.policy.concurrency_key
-    )
+    key = task.policy.concurrency_key
+    execution = Execution(event.execution_id, event.epoch, event.runner_id, key, event.agent)
     return _with(
         task,
         status=Status.RUNNING,

@@ -27,6 +27,7 @@ from pandar_daemon.ports.channels import (
     NotificationReads,
     Sealer,
 )
+from pandar_daemon.ports.confirmations import ApprovalLink, ConfirmationReads
 from pandar_daemon.ports.identity import Verifier
 from pandar_daemon.ports.leases import Leadership, Lease, Leases, Rejections
 from pandar_daemon.ports.log import (
@@ -51,6 +52,7 @@ from pandar_daemon.ports.output import Chunk, OutputKey, Outputs, Spool, Spools
 from pandar_daemon.ports.processes import Exit, Process, ProcessHost, Spec, Talk
 from pandar_daemon.ports.reads import Page, ProjectReads, TaskFilter, TaskReads, WorkQueue
 from pandar_daemon.ports.time import Clock
+from pandar_daemon.ports.usage import UsageBy, UsageFilter, UsageReads
 from pandar_daemon.ports.views import (
     ChangeRefused,
     Checkpoint,
@@ -66,6 +68,7 @@ __all__ = [
     "Append",
     "AppendFailed",
     "Appended",
+    "ApprovalLink",
     "BusAudit",
     "ChangeRefused",
     "Channels",
@@ -74,6 +77,7 @@ __all__ = [
     "Checkpoints",
     "Chunk",
     "Clock",
+    "ConfirmationReads",
     "Conflict",
     "Delivered",
     "Door",
@@ -125,6 +129,9 @@ __all__ = [
     "Talk",
     "TaskFilter",
     "TaskReads",
+    "UsageBy",
+    "UsageFilter",
+    "UsageReads",
     "Verdict",
     "Verifier",
     "Views",

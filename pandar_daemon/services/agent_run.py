@@ -1,30 +1,43 @@
-"""One agent process at work: carries between its driver, its conversation and the daemon."""
+"""One agent process at work: carries between its driver, its conversation and the daemon.
+
+What it says is taken in as fast as it is worked off, so that a flood waits in the agent's pipe;
+what is said to it never waits for it, so that who does not listen holds up nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import assert_never
+from contextlib import suppress
+from typing import Final, assert_never
 from uuid import UUID
 
 import structlog
 from msgspec import Struct
 
-from events.commands import REASON_MAX
-from events.running import AnswerQuestion, Assignment, OpenSession, RecordCall
+from events.running import Assignment
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.card import Subject, budget_card, call_card, question_card
-from pandar_daemon.domain.conversation import Conversation
-from pandar_daemon.domain.hearing import TurnEnded
+from pandar_daemon.domain.conversation import CANCEL_SEC, Conversation, Phase
+from pandar_daemon.domain.hearing import Broken, TurnEnded
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Driver, Talk
 from pandar_daemon.services.consent import Consent, Draft
 from pandar_daemon.services.line import Line
+from pandar_daemon.services.recording import Recording
+from pandar_daemon.services.saying import Saying
 
 log = structlog.get_logger(__name__)
 
-FAREWELL_SEC = 1.0
+FAREWELL_SEC: Final = 1.0
 """What an agent may take to end its turn before its process is ended."""
+BACKLOG_MAX: Final = 2**20
+"""Bytes of what it said that may wait to be worked off."""
+END_SEC: Final = 10.0
+"""What it may take until one hears of the cancellation, or the loss, that people are not asked."""
+_CONFLICT: Final = 409
+
+Asking = talk.AskCall | talk.AskQuestion | talk.AskBudget
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -55,78 +68,103 @@ class AgentRun:
         self._driver = driver
         self._conversation = conversation
         self._around = around
-        self._signals: asyncio.Queue[talk.Signal | None] = asyncio.Queue()
-        self._asking: set[asyncio.Task[None]] = set()
+        self._saying = Saying(talking)
+        self._recording = Recording(around.line)
+        self._due: asyncio.Queue[talk.Signal | list[talk.Effect]] = asyncio.Queue()
+        self._backlog = 0
+        self._watching: asyncio.Task[None] | None = None  # for a decision, or another's answer
+        self._reminding: set[asyncio.Task[None]] = set()
         self._turn_over = asyncio.Event()
 
     async def run(self, cwd: str, session_id: str) -> None:
         """Return when the agent has said its last, and all that followed from it was done."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._work())
-                await self._talk.write(self._driver.open(cwd, session_id))
+                services = [group.create_task(self._saying.run()), group.create_task(self._work())]
+                self._say(self._driver.open(cwd, session_id))
                 await self._listen()
-                self._signals.put_nowait(None)
+                await self._due.join()
+                for service in services:
+                    service.cancel()
         finally:
-            for task in self._asking:
-                task.cancel()
+            for task in (self._watching, *self._reminding):
+                if task is not None:
+                    task.cancel()
 
     def park(self) -> bool:
-        """Let who waits be parked; false when nobody waits."""
-        if not self._conversation.can_park:
-            return False
-        self._signals.put_nowait(talk.ParkNow(at=self._now()))
-        return True
+        """Let who waits be parked, and who will wait then; false when nobody waits now."""
+        effects = self._conversation.receive(talk.ParkNow(at=self._now()))
+        self._due.put_nowait(effects)
+        return bool(effects)
 
     async def farewell(self) -> None:
         """End the turn: answer what is open, and give the agent a moment to take note."""
+        if self._conversation.phase in {Phase.OPENING, Phase.OVER}:
+            return
         self._turn_over.clear()
-        await self._talk.write(self._driver.cancel())
-        try:
+        self._say(self._driver.cancel())
+        with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_SEC):
                 await self._turn_over.wait()
-        except TimeoutError:
-            pass
 
     def _now(self) -> float:
         return self._around.clock.boottime()
 
+    def _say(self, data: bytes) -> None:
+        """Say it, unless it was long enough that the agent did not listen."""
+        if self._saying.is_unheard:
+            unheard = Broken(
+                error=f"{self._around.assignment.agent} reads nothing of what it is told"
+            )
+            self._due.put_nowait(talk.Hears(at=self._now(), heard=unheard))
+        self._saying.say(data)
+
     async def _listen(self) -> None:
+        """Take in what it says until it says no more."""
         while True:
             data = await self._talk.read()
             heard, reply = self._driver.receive(data)
-            if reply:
-                await self._talk.write(reply)
+            self._say(reply)
             for each in heard:
                 if isinstance(each, TurnEnded):
                     self._turn_over.set()
-                self._signals.put_nowait(talk.Hears(at=self._now(), heard=each))
+                self._due.put_nowait(talk.Hears(at=self._now(), heard=each))
             if not data:
                 self._turn_over.set()
                 return
+            await self._keep_up(len(data))
+
+    async def _keep_up(self, size: int) -> None:
+        self._backlog = self._backlog + size if self._due.qsize() else 0
+        if self._backlog > BACKLOG_MAX:
+            await self._due.join()
+            self._backlog = 0
 
     async def _work(self) -> None:
-        while (signal := await self._signals.get()) is not None:
-            for effect in self._conversation.receive(signal):
+        while True:
+            due = await self._due.get()
+            effects = due if isinstance(due, list) else self._conversation.receive(due)
+            for effect in effects:
                 await self._perform(effect)
+            self._due.task_done()
 
     async def _perform(self, effect: talk.Effect) -> None:  # noqa: C901 - a table
         match effect:
             case talk.Prompt(text):
-                await self._talk.write(self._driver.prompt(text))
+                self._say(self._driver.prompt(text))
             case talk.CancelTurn():
-                await self._talk.write(self._driver.cancel())
+                self._say(self._driver.cancel())
+                self._remind()
             case talk.Show(text):
                 await self._around.show(text.encode(errors="replace"))
             case talk.Settle():
                 await self._settle(effect)
             case talk.Reply():
                 await self._reply(effect)
-            case talk.Consult(question):
-                self._begin(self._consult(question))
+            case talk.Consult():
+                self._watch(self._consult(effect))
             case talk.AskCall() | talk.AskQuestion() | talk.AskBudget():
-                await self._around.wait(True)  # noqa: FBT003 - a switch
-                self._begin(self._ask(effect))
+                await self._ask(effect)
             case talk.Withdraw(reason):
                 await self._withdraw(reason)
             case talk.Name(session_id):
@@ -136,73 +174,62 @@ class AgentRun:
             case _:
                 assert_never(effect)
 
-    def _begin(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+    def _watch(self, work: Awaitable[None]) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = asyncio.ensure_future(work)
 
-    # --- what is done about a call ---
+    def _remind(self) -> None:
+        """Say that time has passed, when a turn that was cancelled must be over."""
+
+        async def remind() -> None:
+            await asyncio.sleep(CANCEL_SEC)
+            self._due.put_nowait(talk.Waited(at=self._now()))
+
+        task = asyncio.create_task(remind())
+        self._reminding.add(task)
+        task.add_done_callback(self._reminding.discard)
+
+    # --- what is put on record ---
 
     async def _settle(self, settle: talk.Settle) -> None:
         """Record it, then answer the agent: never the other way round."""
-        held = self._around.line.held
-        record = RecordCall(
-            task_id=held.task_id,
-            execution_id=held.execution_id,
-            epoch=held.epoch,
-            call=settle.call,
-            verdict=settle.verdict,
-            rule=settle.rule[:200],
-            gates=list(settle.gates),
-            confirmation_id=settle.confirmation_id,
-            grant_id=settle.grant_id,
-            reason=settle.text[:REASON_MAX],
-        )
         try:
-            await self._around.line.insist("record", record)
+            await self._recording.call(settle)
         except Refusal as refusal:
-            log.warning("call.unrecorded", task=held.task_id, reason=str(refusal))
-            again = talk.Unrecorded(at=self._now(), request_id=settle.request_id, call=settle.call)
-            self._signals.put_nowait(again)
+            log.warning("call.unrecorded", reason=str(refusal))
+            self._due.put_nowait(self._unrecorded(settle, refusal))
             return
-        answer = self._driver.answer(settle.request_id, settle.verdict, settle.text)
-        await self._talk.write(answer)
+        if not settle.quiet:
+            self._say(self._driver.answer(settle.request_id, settle.verdict, settle.text))
+
+    def _unrecorded(self, settle: talk.Settle, refusal: Refusal) -> talk.Signal:
+        if refusal.problem.status != _CONFLICT:
+            return talk.Unstorable(at=self._now(), error=str(refusal))
+        return talk.Unrecorded(at=self._now(), request_id=settle.request_id, call=settle.call)
 
     async def _reply(self, reply: talk.Reply) -> None:
-        held = self._around.line.held
-        told = AnswerQuestion(
-            task_id=held.task_id,
-            execution_id=held.execution_id,
-            epoch=held.epoch,
-            question=reply.question[:2_000],
-            answer=reply.text[:2_000],
-            by=reply.by[:80],
-        )
         try:
-            await self._around.line.insist("answered", told)
+            await self._recording.answer(reply)
         except Refusal as refusal:
-            log.warning("question.unanswered", task=held.task_id, reason=str(refusal))
+            log.warning("question.unanswered", reason=str(refusal))
+            self._due.put_nowait(talk.Unstorable(at=self._now(), error=str(refusal)))
             return
-        await self._talk.write(self._driver.answer(reply.request_id, reply.verdict, reply.text))
+        if reply.request_id and not reply.quiet:
+            self._say(self._driver.answer(reply.request_id, reply.verdict, reply.text))
 
     async def _name(self, session_id: str) -> None:
-        held = self._around.line.held
-        opened = OpenSession(
-            task_id=held.task_id,
-            execution_id=held.execution_id,
-            epoch=held.epoch,
-            agent=self._around.assignment.agent or "",
-            session_id=session_id[:200],
-            store=self._around.store,
-        )
+        around = self._around
         try:
-            await self._around.line.insist("session", opened)
+            await self._recording.session(around.assignment.agent or "", session_id, around.store)
         except Refusal as refusal:
-            log.warning("session.unnamed", task=held.task_id, reason=str(refusal))
+            log.warning("session.unnamed", reason=str(refusal))
 
     # --- asking ---
 
-    async def _ask(self, ask: talk.AskCall | talk.AskQuestion | talk.AskBudget) -> None:
+    async def _ask(self, ask: Asking) -> None:
+        """Ask people, and watch for what they decide."""
+        await self._around.wait(True)  # noqa: FBT003 - a switch
         consent, deadline = self._around.consent, self._around.consent.deadline()
         subject = subject_of(self._around.assignment)
         match ask:
@@ -218,30 +245,47 @@ class AgentRun:
                 card = budget_card(subject, ask.spent, ask.limits, deadline, why=ask.why)
         try:
             confirmation_id = await consent.ask(draft, card, deadline)
-            await self._await_decision(confirmation_id)
-        except Refusal as refusal:  # it is being cancelled, or the lease is over
-            log.info("confirmation.refused", reason=str(refusal))
+        except Refusal as refusal:
+            self._watch(self._unasked(ask.number, refusal))
+        else:
+            self._watch(self._await_decision(ask.number, confirmation_id))
 
-    async def _await_decision(self, confirmation_id: UUID) -> None:
-        async for decided in self._around.consent.looks(confirmation_id):
-            if decided.decision is None:
-                self._signals.put_nowait(talk.Waited(at=self._now()))
-                continue
-            self._around.consent.pending = None
-            await self._around.wait(False)  # noqa: FBT003 - a switch
-            self._signals.put_nowait(
-                talk.Answered(at=self._now(), confirmation_id=confirmation_id, decided=decided)
-            )
+    async def _unasked(self, number: int, refusal: Refusal) -> None:
+        """Say so, unless that is because the task is cancelled, or the lease over: we are told."""
+        log.warning("confirmation.refused", reason=str(refusal))
+        if refusal.problem.status == _CONFLICT:
+            await asyncio.sleep(END_SEC)
+        self._due.put_nowait(talk.Unasked(at=self._now(), number=number, error=str(refusal)))
+
+    async def _await_decision(self, number: int, confirmation_id: UUID) -> None:
+        try:
+            async for decided in self._around.consent.looks(confirmation_id):
+                if decided.decision is None:
+                    self._due.put_nowait(talk.Waited(at=self._now()))
+                    continue
+                self._around.consent.pending = None
+                await self._around.wait(False)  # noqa: FBT003 - a switch
+                self._due.put_nowait(
+                    talk.Answered(
+                        at=self._now(),
+                        number=number,
+                        confirmation_id=confirmation_id,
+                        decided=decided,
+                    )
+                )
+        except Refusal as refusal:
+            await self._unasked(number, refusal)
 
     async def _withdraw(self, reason: str) -> None:
-        for task in list(self._asking):
-            task.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._around.wait(False)  # noqa: FBT003 - a switch
         await self._around.consent.withdraw(reason)
 
-    async def _consult(self, question: str) -> None:
-        text = await self._around.consult(question)
-        self._signals.put_nowait(talk.ProxyAnswered(at=self._now(), text=text))
+    async def _consult(self, consult: talk.Consult) -> None:
+        text = await self._around.consult(consult.question)
+        answered = talk.ProxyAnswered(at=self._now(), number=consult.number, text=text)
+        self._due.put_nowait(answered)
 
 
 def subject_of(assignment: Assignment) -> Subject:

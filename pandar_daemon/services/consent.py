@@ -41,6 +41,7 @@ class Consent:
         self._options = options
         self._clock = clock
         self._hinted = asyncio.Event()
+        self._asking: asyncio.Future[bytes] | None = None
         self.pending: UUID | None = None
 
     def deadline(self) -> Deadline:
@@ -53,25 +54,27 @@ class Consent:
         self._hinted.set()
 
     async def ask(self, draft: Draft, card: Json, deadline: Deadline) -> UUID:
-        """Return the id of a new confirmation, once it is asked for; raises the `Refusal`."""
+        """Return the id of a new confirmation, once it is asked for; raises the `Refusal`.
+
+        Cancelled, it is asked for all the same: `withdraw` it.
+        """
         self.pending = confirmation_id = self._clock.new_id()
         held = self._line.held
-        await self._line.insist(
-            "ask",
-            AskConfirmation(
-                task_id=held.task_id,
-                execution_id=held.execution_id,
-                epoch=held.epoch,
-                confirmation_id=confirmation_id,
-                gate=draft.gate,
-                card=card,
-                expires_at=deadline.expires_at,
-                call_sha256=draft.call_sha256,
-                on_timeout=self._options.on_timeout,
-                quorum=self._options.quorum,
-                prevent_self_approval=self._options.prevent_self_approval,
-            ),
+        request = AskConfirmation(
+            task_id=held.task_id,
+            execution_id=held.execution_id,
+            epoch=held.epoch,
+            confirmation_id=confirmation_id,
+            gate=draft.gate,
+            card=card,
+            expires_at=deadline.expires_at,
+            call_sha256=draft.call_sha256,
+            on_timeout=self._options.on_timeout,
+            quorum=self._options.quorum,
+            prevent_self_approval=self._options.prevent_self_approval,
         )
+        self._asking = asyncio.ensure_future(self._line.insist("ask", request))
+        await asyncio.shield(self._asking)
         return confirmation_id
 
     async def looks(self, confirmation_id: UUID) -> AsyncIterator[Decided]:
@@ -103,6 +106,8 @@ class Consent:
         if confirmation_id is None:
             return
         held = self._line.held
+        if not await self._was_asked():
+            return
         try:
             await self._line.insist(
                 "withdraw",
@@ -116,3 +121,10 @@ class Consent:
             )
         except Refusal as refusal:
             log.info("confirmation.not_withdrawn", reason=str(refusal))
+
+    async def _was_asked(self) -> bool:
+        """Return whether the last request arrived, once that is known: it may be on its way."""
+        if self._asking is None:
+            return False
+        await asyncio.wait({self._asking})
+        return not self._asking.cancelled() and self._asking.exception() is None

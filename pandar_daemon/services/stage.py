@@ -140,8 +140,12 @@ class Stage:
             await self.kill(at_once=at_once)
 
     async def _end_politely(self, agent: AgentRun) -> None:
-        await agent.farewell()
-        await self.kill(at_once=False)
+        """Take `END_SEC` at most, and what killing takes."""
+        async with asyncio.timeout(END_SEC):
+            await agent.farewell()
+            await self.kill(at_once=False)
+            if self._process is not None:
+                await self._process.wait()
 
     async def close(self) -> None:
         """Return when nothing of it is left; when all went well nothing was."""
@@ -258,6 +262,7 @@ def terms_of(assignment: Assignment, wanted: TaskOptions, work: Work) -> Terms:
         max_cost_usd=wanted.max_cost_usd,
         max_tokens=wanted.max_tokens,
         park_after_sec=wanted.park_after_sec,
+        proxy=wanted.proxy_agent or "",
         proxy_answers=wanted.max_proxy_answers if wanted.proxy_agent else 0,
         tells_usage=work.launch.tells_usage,
         denies_softly=work.launch.denies_softly,

@@ -1,13 +1,35 @@
-"""The agents of this installation."""
+"""Agents on this machine: those a runner may start, installing them, and whether they work."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+from msgspec import Struct
+
+from pandar_daemon.adapters.agents import install as packages
+from pandar_daemon.adapters.agents.greeting import greet, prepared
 from pandar_daemon.adapters.agents.registry import PREFIX, Registry
+from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.config import Settings
 from pandar_daemon.ports import Clock
+from pandar_daemon.services.verification import Check
+
+__all__ = ["Agent", "agents", "check_agents", "install_agents", "registry"]
+
+
+class Agent(Struct, frozen=True, kw_only=True):
+    """One agent: the version that is here, the one it should be, and what is missing.
+
+    Versions are empty for an agent that is no npm package.
+    """
+
+    name: str
+    installed: str = ""
+    pinned: str = ""
+    missing: str = ""
 
 
 def registry(
@@ -15,9 +37,68 @@ def registry(
 ) -> Registry:
     """Return the agents there are, as ``PANDAR_AGENT_*`` set them; raises `ConfigError`."""
     given = os.environ if environment is None else environment
-    return Registry(
-        clock.now,
-        {name: value for name, value in given.items() if name.startswith(PREFIX)},
-        packages=settings.data / "agents",
-        path=settings.task_path,
-    )
+    chosen = {name: value for name, value in given.items() if name.startswith(PREFIX)}
+    return Registry(clock.now, chosen, packages=_folder(settings), path=settings.task_path)
+
+
+def agents(settings: Settings) -> list[Agent]:
+    """Return what is here of each agent; starts none."""
+    known = registry(settings, SystemClock())
+    return [_agent(known, settings, name) for name in known.names]
+
+
+def install_agents(
+    settings: Settings, names: tuple[str, ...], begun: Callable[[str], None]
+) -> Sequence[Agent]:
+    """Install agents, all when none is named, and return them; ``begun`` hears of each before.
+
+    Raises ``ValueError`` for a name that cannot be installed, ``OSError`` that says what to do.
+    """
+    done: list[Agent] = []
+    for name in packages.chosen(names):
+        begun(name)
+        version = packages.install(_folder(settings), name)
+        done.append(Agent(name=name, installed=version, pinned=version))
+    return done
+
+
+async def check_agents(settings: Settings) -> list[Check]:
+    """Start each agent until it can be prompted, and say what is wrong and what to do."""
+    known = registry(settings, SystemClock())
+    return [await _check(known, _agent(known, settings, name)) for name in known.names]
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.data / "agents"
+
+
+def _agent(known: Registry, settings: Settings, name: str) -> Agent:
+    missing = ""
+    try:
+        known.launched(name, Path("/"))
+    except OSError as error:
+        missing = str(error)
+    if not known.profile(name).program:
+        return Agent(name=name, missing=missing)
+    version = packages.installed(_folder(settings), name) or ""
+    return Agent(name=name, installed=version, pinned=packages.pinned(name), missing=missing)
+
+
+async def _check(known: Registry, agent: Agent) -> Check:
+    if agent.missing:
+        return Check(name=agent.name, ok=None, detail="not set up", hint=agent.missing)
+    with tempfile.TemporaryDirectory(prefix="pandar-", ignore_cleanup_errors=True) as folder:
+        launch = known.launched(agent.name, prepared(Path(folder), "home"))
+        wrong = await greet(launch, known.driver(agent.name), prepared(Path(folder), "work"))
+    if wrong:
+        return Check(name=agent.name, ok=False, detail=wrong, hint=_hint(agent))
+    if agent.installed != agent.pinned:
+        detail = f"works, but is {agent.installed}, not {agent.pinned}"
+        return Check(name=agent.name, ok=None, detail=detail, hint=_hint(agent))
+    return Check(name=agent.name, ok=True, detail=f"works {agent.installed}".strip())
+
+
+def _hint(agent: Agent) -> str:
+    if agent.pinned:
+        return f"`pandar agents install {agent.name}` puts it there afresh"
+    return f"look at {PREFIX}{agent.name.upper().replace('-', '_')}_COMMAND"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pandar_daemon.adapters.agents.registry import Registry
 from pandar_daemon.adapters.archive.folder import FileArchive
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.embedded.data import DataDirectory
@@ -26,6 +27,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.bell import Bell
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.telemetry import Metrics
+from pandar_daemon.wiring.agents import registry
 from pandar_daemon.wiring.places import Place
 
 TOKEN_SEC = 3600.0
@@ -53,6 +55,7 @@ class Parts:
     store: PgEventStore
     feed: Feed
     leadership: PgLeadership
+    agents: Registry
     holder: str
 
     def asker(self, user: str, role: str) -> Asker:
@@ -95,6 +98,7 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
                 store=store,
                 feed=Feed(live, store),
                 leadership=PgLeadership(database),
+                agents=registry(settings, clock),
                 holder=holder,
             )
     finally:

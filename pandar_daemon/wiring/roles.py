@@ -15,9 +15,11 @@ from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.queue import QueueDoor
 from pandar_daemon.adapters.nats.service import ServiceDoor
+from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationReads
 from pandar_daemon.adapters.postgres.leases import PgLeases, PgNumbers, PgRejections
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
+from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.adapters.postgres.work_queue import PgWorkQueue
 from pandar_daemon.adapters.process.host import Host
@@ -39,8 +41,7 @@ from pandar_daemon.services.scheduler import Scheduler
 from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
-from pandar_daemon.wiring.agents import registry
-from pandar_daemon.wiring.parts import Parts
+from pandar_daemon.wiring.parts import Parts, own_token
 
 log = structlog.get_logger(__name__)
 
@@ -93,12 +94,15 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         store=parts.store,
         tasks=PgTaskReads(parts.database, parts.clock),
         projects=PgProjectReads(parts.database),
+        usage=PgUsageReads(parts.database),
+        confirmations=PgConfirmationReads(parts.database),
         outputs=NatsOutputs(parts.connection, replicas=parts.settings.nats_replicas),
         wire=parts.wire,
         tail=tail,
         verifier=parts.tokens,
+        own_token=own_token(parts.tokens, parts.clock, "api", "system"),
         metrics=parts.metrics,
-        agents=frozenset(registry(parts.settings, parts.clock).names),
+        agents=frozenset(parts.agents.names),
         hosts=_hosts(parts.settings.host),
         bus_position=stream.position,
         bus_event=lambda head, n: stream.stored(head.epoch, after=n - 1, limit=1),
@@ -133,9 +137,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         lease_ttl_sec=settings.lease_ttl_sec,
     )
     endpoint = Endpoint(
-        requests=Requests(
-            parts.tokens, parts.clock, frozenset(registry(settings, parts.clock).names)
-        ),
+        requests=Requests(parts.tokens, parts.clock, frozenset(parts.agents.names)),
         commands=Commands(
             store=parts.store,
             streams=streams,
@@ -224,7 +226,7 @@ def _runner(parts: Parts) -> list[Service]:
         host=Host(settings.data),
         spools=FileSpools(settings.data / "spool"),
         outputs=NatsOutputs(parts.connection, replicas=settings.nats_replicas),
-        agents=registry(settings, parts.clock),
+        agents=parts.agents,
         wire=parts.wire,
         asker=asker,
         clock=parts.clock,

@@ -10,12 +10,13 @@ from email.utils import format_datetime
 
 import pytest
 
+from events.notification import NotificationType
 from pandar_daemon.adapters.channels.registry import ChannelOptions, Registry
 from pandar_daemon.adapters.channels.webhook import payload, retry_after
 from pandar_daemon.domain.webhook import secret_of
 from pandar_daemon.ports import Channels, Fate
 from tests.support.clock import ManualClock
-from tests.support.given import NOW, TASK_ID, USER
+from tests.support.given import TASK_ID, USER
 from tests.support.notices import CONFIRMATION, item, notice, number
 from tests.support.receiver import LOCAL, Called, Receiver, receiving
 
@@ -100,7 +101,9 @@ def test_the_body() -> None:
 
 def test_a_body_of_several() -> None:
     """What is of different types says so."""
-    other = item(2, kind="system_alert", confirmation_id=None, expires_at=None, url="")
+    other = item(
+        2, kind=NotificationType.SYSTEM_ALERT, confirmation_id=None, expires_at=None, url=""
+    )
     body = payload(notice(item(1), other))
     assert body["type"] == "notifications"
     assert body["data"]["notifications"][1]["url"] is None
@@ -189,8 +192,3 @@ async def test_no_detail_holds_the_address(clock: ManualClock) -> None:
         for path in ("/in/secret-path?key=secret-key", "/in/secret-path?key=secret-key#x"):
             sent = await sender.send(to(receiver, path), notice())
             assert "secret" not in sent.detail
-
-
-def test_notices_are_about_now() -> None:
-    """The support's own time is what these tests count on."""
-    assert item().at == NOW

@@ -20,15 +20,16 @@ from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
+from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationReads
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
+from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import Settings
 from pandar_daemon.ports import Chunk, OutputKey
 from pandar_daemon.services.lifecycle import run_until
 from pandar_daemon.services.tail import Tail
-from pandar_daemon.wiring.agents import registry
-from pandar_daemon.wiring.parts import Parts, parts
+from pandar_daemon.wiring.parts import Parts, own_token, parts
 from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import services
 from projections.models import MODELS
@@ -209,12 +210,15 @@ def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
         store=made.store,
         tasks=PgTaskReads(made.database, made.clock),
         projects=PgProjectReads(made.database),
+        usage=PgUsageReads(made.database),
+        confirmations=PgConfirmationReads(made.database),
         outputs=NatsOutputs(made.connection),
         wire=made.wire,
         tail=Tail(made.feed, made.store, kept=16),
         verifier=made.tokens,
+        own_token=own_token(made.tokens, made.clock, "api", "system"),
         metrics=made.metrics,
-        agents=frozenset(registry(made.settings, made.clock).names),
+        agents=frozenset(made.agents.names),
         bus_position=NatsEventStream(made.connection).position,
         hosts=hosts,
         limits=limits,

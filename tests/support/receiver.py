@@ -10,8 +10,8 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import msgspec
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from aiohttp import web
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from events.task import Json
 

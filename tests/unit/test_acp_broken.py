@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from events.calls import Verdict
-from pandar_daemon.adapters.agents.acp import STRAYS_MAX
-from pandar_daemon.adapters.agents.acp_asking import FLOOD_MAX, OPEN_MAX
+from pandar_daemon.adapters.agents.asking import FLOOD_MAX, OPEN_MAX
 from pandar_daemon.adapters.agents.jsonrpc import LINE_MAX
+from pandar_daemon.adapters.agents.peer import STRAYS_MAX
 from pandar_daemon.domain.hearing import Broken, Fault, Heard, Said, TurnEnded, Used
 from tests.support.acp_lines import (
     CANCELLED,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pandar_daemon.adapters.agents.acp_forms import consent, form
+from pandar_daemon.adapters.agents.forms import consent, form
 
 Json = dict[str, Any]
 CHOICES = [

@@ -182,8 +182,9 @@ def _withdraw(talk: Talk, value: str) -> Doing:
 
 def _ask_many(talk: Talk, value: str) -> Doing:
     calls = [_execute(talk, f"echo {n}") for n in range(int(value))]
-    for number in [talk.ask("session/request_permission", _permission(call)) for call in calls]:
-        yield number  # noqa: UP028 - a list cannot be sent the answers
+    numbers = [talk.ask("session/request_permission", _permission(call)) for call in calls]
+    for number in numbers:  # noqa: UP028 - a list cannot be sent the answers
+        yield number
 
 
 def _flood(talk: Talk, value: str) -> Doing:

@@ -87,6 +87,7 @@ class Registry:
     def launched(self, name: str, home: Path) -> Launch:
         """Return how to start it, whatever the task."""
         profile = self._profiles[name]
+        argv = self._argv(profile)
         given = self._settings.get(name, {})
         values = {**profile.defaults, **_values(given), "home": str(home)}
         own = {
@@ -100,7 +101,7 @@ class Registry:
                 f"{name} has no key: set {PREFIX}{_upper(name)}_API_KEY for the runner"
             )
         return Launch(
-            argv=self._argv(profile),
+            argv=argv,
             environment={**self._common(home), **own},
             files={path: _file(text, values) for path, text in profile.files.items()},
             tells_usage=profile.tells_usage,
@@ -116,7 +117,7 @@ class Registry:
 
     def program(self, profile: Profile) -> Path:
         """Return the program of an npm package, there or not."""
-        return self._packages / "node_modules" / profile.package / profile.program
+        return self._packages / profile.name / "node_modules" / profile.package / profile.program
 
     def node(self) -> str:
         """Return where Node.js is; raises ``FileNotFoundError`` that says what to do."""

@@ -14,9 +14,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from pandar_daemon.adapters.http import (
+    confirmations,
     events,
     health,
     history,
+    links,
     middlewares,
     notification_settings,
     notifications,
@@ -26,8 +28,10 @@ from pandar_daemon.adapters.http import (
     task_actions,
     task_events,
     tasks,
+    usage,
 )
 from pandar_daemon.adapters.http.deps import Deps
+from pandar_daemon.adapters.http.guesses import Guesses
 from pandar_daemon.adapters.http.listening import listening
 from pandar_daemon.adapters.http.streaming import STREAMS, Streams
 from pandar_daemon.adapters.http.visibility import Membership
@@ -50,12 +54,18 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/tasks/{id}/cancel", task_actions.cancel),
     ("POST", "/tasks/{id}/retry", task_actions.retry),
     ("POST", "/tasks/{id}/execute", task_actions.execute),
+    ("POST", "/tasks/{id}/link", confirmations.link),
+    ("GET", "/tasks/{id}/confirmations", confirmations.of_task),
     ("GET", "/tasks/{id}/output", output.get),
     ("GET", "/tasks/{id}/logs", history.logs),
     ("GET", "/tasks/{id}/executions", history.executions),
+    ("GET", "/tasks/{id}/usage", usage.of_task),
     ("GET", "/tasks/{id}/timeline", history.timeline),
     ("GET", "/tasks/{id}/stream", task_events.stream),
+    ("GET", "/confirmations", confirmations.page),
+    ("GET", "/confirmations/{confirmation_id}", confirmations.get),
     ("GET", "/events", events.stream),
+    ("GET", "/usage", usage.sums),
     ("GET", "/projects", projects.page),
     ("POST", "/projects", projects.create),
     ("GET", "/projects/{id}", projects.get),
@@ -81,6 +91,14 @@ PROBES: Final[tuple[tuple[str, Handler], ...]] = (
     ("/metrics", health.metrics),
 )
 
+PAGES: Final[tuple[tuple[str, str, Handler], ...]] = (
+    ("GET", "/a/{token}", links.show),
+    ("POST", "/a/{token}", links.decide),
+    ("GET", "/a/{token}/state", links.state),
+    ("GET", "/assets/{name}", links.asset),
+)
+"""What browsers ask for, without any token but the one in the path; also by ``HEAD``."""
+
 SERVED: Final = openapi.Served(PREFIX, ROUTES, PROBES)
 
 
@@ -89,6 +107,7 @@ def build_app(needs: Deps) -> web.Application:
     app = web.Application(client_max_size=needs.limits.body_bytes)
     middlewares.install(app, needs)
     app[events.MEMBERSHIP] = Membership(needs)
+    app[links.GUESSES], app[links.TELLING] = Guesses(needs.clock), set()
     app[STREAMS] = streams = Streams()
     app[openapi.SERVED] = SERVED
     app[health.LATENESS] = defaultdict(health.Lateness)
@@ -98,6 +117,10 @@ def build_app(needs: Deps) -> web.Application:
             app.router.add_route(method, f"{PREFIX}{path}{slash}", handler)
     for path, handler in PROBES:
         app.router.add_get(path, handler)
+    for method, path, handler in PAGES:
+        app.router.add_route(method, path, handler)
+        if method == "GET":
+            app.router.add_route("HEAD", path, handler)
     return app
 
 

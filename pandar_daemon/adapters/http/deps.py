@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+from uuid import UUID
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from events.envelope import Recorded
 from pandar_daemon.domain.access import Principal
 from pandar_daemon.ports import (
     Clock,
+    ConfirmationReads,
     EventStore,
     Head,
     NotificationReads,
@@ -20,6 +22,7 @@ from pandar_daemon.ports import (
     Sealer,
     Sender,
     TaskReads,
+    UsageReads,
     Wire,
 )
 from pandar_daemon.telemetry import Metrics
@@ -56,6 +59,14 @@ async def _nothing_known(_head: Head, _position: int) -> list[Recorded]:
     return []
 
 
+Opened = Callable[[UUID, str], Coroutine[object, object, None]]
+"""Told that the page of a confirmation was opened by a link of an approver's; never raises."""
+
+
+async def _nobody_told(_confirmation_id: UUID, _approver: str) -> None:
+    return
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The API's limits, as its reference states them."""
@@ -83,7 +94,8 @@ class Deps:
     ``stalled_sec`` tells for how long the bus has stored nothing that this process sent it.
     ``hosts`` are the host names this server answers to; empty means any. It keeps a web page of
     another origin from reaching a loopback server under a name of its own (DNS rebinding).
-    ``allowed_hosts`` are those that channels may name though they are not public.
+    ``allowed_hosts`` are those that channels may name though they are not public. ``own_token``
+    speaks for this API itself; ``public_url`` is where browsers find it, empty: where it was asked.
     """
 
     clock: Clock
@@ -91,10 +103,13 @@ class Deps:
     store: EventStore
     tasks: TaskReads
     projects: ProjectReads
+    usage: UsageReads
+    confirmations: ConfirmationReads
     outputs: Outputs
     wire: Wire
     tail: Tail
     verifier: TokenVerifier
+    own_token: Callable[[], str]
     metrics: Metrics
     bus_position: BusPosition
     agents: frozenset[str]
@@ -105,6 +120,8 @@ class Deps:
     sealer: Sealer | None = None
     allowed_hosts: frozenset[str] = frozenset()
     stalled_sec: Callable[[], float] = lambda: 0.0
+    public_url: str = ""
+    opened: Opened = _nobody_told
 
 
 DEPS: Final = web.AppKey("DEPS", Deps)

@@ -66,7 +66,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         log.info(
             "http.served",
             method=request.method[:20],
-            path=request.path[:200],
+            path=_path(request),
             status=status,
             duration_ms=round(took * 1000, 1),
             request_id=request[REQUEST_ID],
@@ -81,6 +81,11 @@ def _identify(request: web.Request, needs: Deps) -> None:
     span = needs.clock.new_id()
     here = caller.child(span) if caller else Traceparent.new(fresh, span)
     request[TRACEPARENT] = str(here)
+
+
+def _path(request: web.Request) -> str:
+    """Return the path for the log: elsewhere than in the API it may hold the secret of a link."""
+    return request.path[:200] if request.path.startswith(API) else _route(request)
 
 
 def _route(request: web.Request) -> str:

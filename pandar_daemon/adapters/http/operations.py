@@ -23,6 +23,8 @@ from events.notifying import MarkAllRead
 from events.task import Json
 from pandar_daemon.adapters.http import (
     answers,
+    confirmation_answers,
+    confirmations,
     events,
     history,
     notification_settings,
@@ -31,6 +33,7 @@ from pandar_daemon.adapters.http import (
     projects,
     task_events,
     tasks,
+    usage,
 )
 from pandar_daemon.adapters.http import task_actions as actions
 from pandar_daemon.adapters.http.params import Query
@@ -157,11 +160,33 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "GET /tasks/{id}/executions": Operation(
         name="listTaskExecutions", answer=answers.ExecutionPage, query=history.Pages
     ),
+    "GET /tasks/{id}/usage": Operation(name="getTaskUsage", answer=usage.TaskUsage),
     "GET /tasks/{id}/timeline": Operation(
         name="getTaskTimeline", answer=answers.Timeline, query=history.After
     ),
     "GET /tasks/{id}/stream": _stream("streamTask", task_events.Wanted),
+    "POST /tasks/{id}/link": Operation(
+        name="linkTask",
+        answer=confirmation_answers.Link,
+        body=confirmations.LinkWanted,
+        takes=(),
+        refusals=OF_WRITES,
+    ),
+    "GET /tasks/{id}/confirmations": Operation(
+        name="listTaskConfirmations",
+        answer=confirmation_answers.ConfirmationHistory,
+        query=confirmations.Pages,
+    ),
+    "GET /confirmations": Operation(
+        name="listConfirmations",
+        answer=confirmation_answers.ConfirmationPage,
+        query=confirmations.Listing,
+    ),
+    "GET /confirmations/{confirmation_id}": Operation(
+        name="getConfirmation", answer=confirmation_answers.Confirmation
+    ),
     "GET /events": _stream("streamEvents", events.Wanted),
+    "GET /usage": Operation(name="sumUsage", answer=usage.UsageSums, query=usage.Wanted),
     "GET /projects": Operation(
         name="listProjects", answer=answers.ProjectPage, query=projects.Listing
     ),

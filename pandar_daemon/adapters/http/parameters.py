@@ -13,6 +13,7 @@ _STRING: Final[Json] = {"type": "string"}
 IN_PATH: Final[dict[str, Json]] = {
     "id": {"type": "integer", "minimum": 1, "maximum": ID_MAX},
     "user": {"type": "string", "minLength": 1, "maxLength": 128},
+    "confirmation_id": {"type": "string", "format": "uuid"},
     "notification": {"type": "string", "format": "uuid"},
 }
 
@@ -33,6 +34,9 @@ IN_QUERY: Final = {
     "attempt": "Which attempt, from 1; the latest if none is named.",
     "follow": "Stream what there is, then what comes, until the attempt ends.",
     "after": "A log position.",
+    "from": "The first day, in UTC.",
+    "to": "The last day, in UTC.",
+    "by": "What to sum by.",
     "unread": "Only what was not read yet.",
     "output": "Whether the stream carries the output, too.",
 }

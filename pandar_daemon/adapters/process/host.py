@@ -178,7 +178,7 @@ class Host:
     be; what is started keeps the limit we began with.
     """
 
-    def __init__(self, data: Path, *, grace_sec: float = 5.0) -> None:
+    def __init__(self, data: Path, *, grace_sec: float = 3.0) -> None:
         self._data = data.resolve()
         self._grace_sec = grace_sec
         self._lock: IO[str] | None = None

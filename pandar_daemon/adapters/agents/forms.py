@@ -1,4 +1,4 @@
-"""Questions an ACP agent asks as forms (``elicitation/create``), and answers put into them.
+"""Questions agents ask as forms, and answers put into them.
 
 A form with nothing to fill in asks for consent, so it is a permission and no question. A text
 answers a form of one question; of several, line by line when there are as many lines, else it is

@@ -1,46 +1,33 @@
-"""The requests an ACP agent has open, and the one answer each gets.
-
-An option is chosen by its ``kind`` alone, and only ``allow_once`` ever allows: what agents offer as
-"always" widens what they do unasked.
-"""
+"""The requests an agent has open, and the one answer each gets."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from events.calls import Verdict
-from pandar_daemon.adapters.agents.acp_forms import Form
+from pandar_daemon.adapters.agents.forms import Form
 from pandar_daemon.adapters.agents.jsonrpc import Id, Params, answer
-from pandar_daemon.adapters.agents.shapes import items, mapping, text
 
 OPEN_MAX: Final = 100
 """Requests that wait at once; others are answered ``cancelled`` without being heard."""
 FLOOD_MAX: Final = 10_000
 """So many asked in a row while `OPEN_MAX` wait: nothing more is heard of such an agent."""
 
-CANCELLED: Final[Params] = {"outcome": {"outcome": "cancelled"}}
 
+class Open(Protocol):
+    """A request that waits."""
 
-class Permission(Struct, frozen=True):
-    """A request to allow a call: the ids of the options that do it once."""
-
-    allow: str | None
-    reject: str | None
-
-    def answer(self, verdict: Verdict, words: str) -> Params:  # noqa: ARG002 - ACP has no place for words
-        """Return the result that says so; ``cancelled`` where no option says just that."""
-        option = {Verdict.ALLOW: self.allow, Verdict.DENY: self.reject}.get(verdict)
-        if option is None:
-            return CANCELLED
-        return {"outcome": {"outcome": "selected", "optionId": option}}
+    def answer(self, verdict: Verdict, words: str) -> Params:
+        """Return the result that says so; ``ASK`` is for one that nobody decides."""
+        ...
 
 
 class Consent(Struct, frozen=True):
     """A form with nothing to fill in."""
 
-    def answer(self, verdict: Verdict, words: str) -> Params:  # noqa: ARG002 - as above
+    def answer(self, verdict: Verdict, words: str) -> Params:  # noqa: ARG002 - there is no place for words
         """Return the result that says so."""
         if verdict is Verdict.ALLOW:
             return {"action": "accept", "content": {}}
@@ -57,20 +44,6 @@ class Question(Struct, frozen=True):
         if verdict is Verdict.ALLOW and words.strip():
             return {"action": "accept", "content": self.form.filled(words)}
         return {"action": "cancel" if verdict is Verdict.ASK else "decline"}
-
-
-Open = Permission | Consent | Question
-
-
-def permission(params: Params) -> Permission:
-    """Return what can be answered to a ``session/request_permission``."""
-    options = [mapping(each) for each in items(params.get("options"))]
-    return Permission(_option(options, "allow_once"), _option(options, "reject_once"))
-
-
-def _option(options: list[Params], kind: str) -> str | None:
-    found = (text(each.get("optionId")) for each in options if each.get("kind") == kind)
-    return next(found, None)
 
 
 class Asking:

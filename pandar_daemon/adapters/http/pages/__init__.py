@@ -1,0 +1,1 @@
+"""The page of an approval link: HTML made here, no script needed, nothing from elsewhere."""
