@@ -65,6 +65,6 @@ clean: ## remove the virtual environment and caches; data is left alone
 
 lock: setup ## write the lock files anew from pyproject.toml; they name no registry
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 requirements/bootstrap.in -o requirements/bootstrap.txt
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 --extra embedded --group dev pyproject.toml -o requirements/dev.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 --extra embedded --extra apprise --group dev pyproject.toml -o requirements/dev.txt
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --no-config --universal --generate-hashes --python-version 3.11 requirements/peers.in -o requirements/peers.txt
 	! grep -nE '://|^--(index|extra|find)' requirements/*.txt

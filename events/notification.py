@@ -32,7 +32,7 @@ class Origin(StrEnum):
     USER = "user"
 
 
-class Outcome(StrEnum):
+class Resolution(StrEnum):
     """What became of a confirmation."""
 
     APPROVED = "approved"
@@ -112,7 +112,7 @@ class NotificationClicked(Event, frozen=True, kw_only=True, tag="notification.cl
 class NotificationDecided(Event, frozen=True, kw_only=True, tag="notification.decided"):
     """Its confirmation waits no more; what was not sent yet is not sent any more."""
 
-    outcome: Outcome
+    outcome: Resolution
     by: str = ""
     reason: str = ""
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from events.command import Command
 from events.ids import ID_MAX
 from events.instant import Instant
-from events.notification import NotificationType, Origin, Outcome
+from events.notification import NotificationType, Origin, Resolution
 
 CHANNELS_MAX = 20
 """Channels of one task, project or user."""
@@ -79,7 +79,7 @@ class RemindUser(Command, frozen=True, kw_only=True):
 class ResolveNotification(Command, frozen=True, kw_only=True):
     """Its confirmation waits no more."""
 
-    outcome: Outcome
+    outcome: Resolution
     by: Annotated[str, Meta(max_length=200)] = ""
     reason: Line = ""
 

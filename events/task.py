@@ -63,7 +63,7 @@ class Event(Struct, frozen=True, kw_only=True):
     SCHEMA_VERSION: ClassVar[int] = 1
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an execution consumed.
 
     ``input_tokens`` leaves out those read from a cache. Tokens and cost are ``None`` where the

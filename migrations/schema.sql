@@ -329,6 +329,12 @@ CREATE TABLE public.events_1 (
     data json CONSTRAINT events_data_not_null NOT NULL
 );
 
+CREATE TABLE public.followers (
+    follower text NOT NULL,
+    "position" bigint NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE public.leaders (
     role text NOT NULL,
     holder text NOT NULL,
@@ -454,6 +460,9 @@ ALTER TABLE ONLY public.events_1
 ALTER TABLE ONLY public.events_1
     ADD CONSTRAINT events_1_stream_version_key UNIQUE (stream, version);
 
+ALTER TABLE ONLY public.followers
+    ADD CONSTRAINT followers_pkey PRIMARY KEY (follower);
+
 ALTER TABLE ONLY public.leaders
     ADD CONSTRAINT leaders_pkey PRIMARY KEY (role);
 
@@ -507,6 +516,8 @@ REVOKE ALL ON FUNCTION public.retire_events(p_first bigint, p_last bigint, p_man
 GRANT SELECT ON TABLE public.commands TO pandar_app;
 
 GRANT SELECT ON TABLE public.events TO pandar_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.followers TO pandar_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.leaders TO pandar_app;
 

@@ -49,6 +49,9 @@ COUNTED: Final = (
 MOST: Final = 10**15
 """More than any execution can have used of anything: what is told beyond counts as this much."""
 
+AGENT_MAX: Final = 64
+"""Characters of an agent's name; once a task could ask for any agent."""
+
 _SUMS: Final = tuple((name, "bigint") for name in COUNTED)
 
 DAYS: Final = Table(
@@ -92,7 +95,7 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
 
 
 def _counted(recorded: Recorded, agent: str | None, usage: Usage) -> list[Change]:
-    key: Key = (project_id(recorded), storable(agent or ""), _day(recorded))
+    key: Key = (project_id(recorded), storable(agent or "")[:AGENT_MAX], _day(recorded))
     sums = _sums(usage)
     of_task = Increment(TASKS.name, (task_id(recorded), *key), sums)
     return [Increment(DAYS.name, key, sums), of_task]

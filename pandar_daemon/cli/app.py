@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "task": ("tasks:task", "File tasks, look at them, decide."),
     "project": ("projects:project", "Make projects and look at them."),
     "agents": ("agents:agents", "Install agents, and see which of them work."),
+    "usage": ("usage:usage", "Sum what tasks consumed, and what that cost."),
     "events": ("events:events", "Watch what happens."),
     "token": ("token:token", "Make a token for the API."),
     "url": ("url:url", "Print where a server of the Pandar running here is."),

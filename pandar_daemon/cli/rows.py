@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from events.task import Cut, Json, Priority, Status
+from events.task import Cut, Json, Priority, Status, Usage
 
 _T = TypeVar("_T", bound=Struct)
 
@@ -58,6 +58,7 @@ class ExecutionRow(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     error: str | None = None
     cut: Cut | None = None
+    usage: Usage | None = None
 
 
 class OutputRow(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from events.task import Cut, Json, Status
+from pandar_daemon.cli.amounts import used
 from pandar_daemon.cli.happenings import STYLES, actor, in_words
 from pandar_daemon.cli.harmless import harmless, one_line
 from pandar_daemon.cli.look import Look, paint
@@ -47,7 +48,7 @@ class Card(Struct, frozen=True, kw_only=True):
 
 def task_card(card: Card, now: datetime, look: Look) -> str:
     """Return the card as text."""
-    parts = [_header(card, look), _question(card, now, look), _facts(card.task, now, look)]
+    parts = [_header(card, look), _question(card, now, look), _facts(card, now, look)]
     parts += [_output(card, look), _attempts(card.executions, now, look)]
     parts += [_timeline(card.timeline, now, look)]
     shown: list[RenderableType] = []
@@ -69,11 +70,11 @@ def _header(card: Card, look: Look) -> RenderableType:
     return Group(line, Text(about)) if about else line
 
 
-def _facts(task: TaskRow, now: datetime, look: Look) -> RenderableType:
+def _facts(card: Card, now: datetime, look: Look) -> RenderableType:
     wide = Table.grid(padding=(0, 2, 0, 0))
-    for title, value in _long_facts(task):
+    for title, value in [*_long_facts(card.task), *_used(card.executions)]:
         wide.add_row(Text(title, style="dim"), value)
-    short = list(_short_facts(task, now, look))
+    short = list(_short_facts(card.task, now, look))
     if not look.roomy:
         for title, value in short:
             wide.add_row(Text(title, style="dim"), value)
@@ -104,6 +105,11 @@ def _long_facts(task: TaskRow) -> Iterator[Fact]:
     others = {k: v for k, v in (task.metadata or {}).items() if k not in _SHOWN_METADATA}
     if others:
         yield "metadata", Text(_pairs(others), overflow="fold")
+
+
+def _used(rows: Sequence[ExecutionRow]) -> Iterator[Fact]:
+    if told := used(row.usage for row in rows if row.usage):
+        yield "used", Text(told, overflow="fold")
 
 
 def _pairs(values: Json) -> str:

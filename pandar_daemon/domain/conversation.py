@@ -146,7 +146,7 @@ class Conversation:
         if self._turn.asked != BUDGET:
             return self._turn.decided(answered)
         self._turn.asked = None
-        return self._decided_on_budget(decided)
+        return [*self._decided_on_budget(decided), *self._turn.go_on(answered.at)]
 
     def _unasked(self, unasked: talk.Unasked) -> list[talk.Effect]:
         if not self._turn.is_meant(unasked.number):

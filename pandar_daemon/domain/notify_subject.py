@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct
 
 from events import task as did
 from events.envelope import Recorded
-from events.notification import Outcome
+from events.notification import Resolution
 from events.task import Event, Json
 from pandar_daemon.domain.project import Project
 
@@ -113,20 +113,20 @@ def _after_escalated(
     )
 
 
-_OUTCOMES: Final[dict[type[Event], Outcome]] = {
-    did.TaskConfirmed: Outcome.APPROVED,
-    did.TaskDenied: Outcome.DENIED,
-    did.ChangesRequested: Outcome.CHANGES,
-    did.ConfirmationExpired: Outcome.EXPIRED,
-    did.ConfirmationWithdrawn: Outcome.WITHDRAWN,
+_OUTCOMES: Final[dict[type[Event], Resolution]] = {
+    did.TaskConfirmed: Resolution.APPROVED,
+    did.TaskDenied: Resolution.DENIED,
+    did.ChangesRequested: Resolution.CHANGES,
+    did.ConfirmationExpired: Resolution.EXPIRED,
+    did.ConfirmationWithdrawn: Resolution.WITHDRAWN,
 }
 _ENDS: Final = (did.CancelRequested, did.TaskCancelled, did.TaskCompleted, did.TaskFailed)
 
 
-def closed(subject: Subject, event: Event) -> list[tuple[Open, Outcome, str, str]]:
+def closed(subject: Subject, event: Event) -> list[tuple[Open, Resolution, str, str]]:
     """Return the confirmations an event puts an end to: how, by whom, and for which reason."""
     if isinstance(event, _ENDS):
-        return [(one, Outcome.OVER, "", "") for one in subject.open]
+        return [(one, Resolution.OVER, "", "") for one in subject.open]
     outcome = _OUTCOMES.get(type(event))
     if outcome is None:
         return []

@@ -27,6 +27,7 @@ from events.commands import (
 from events.instant import to_utc
 from events.problem import FieldError
 from events.task import Json, OnTimeout
+from pandar_daemon.domain.channel import LENGTH_MAX, check
 from pandar_daemon.domain.guard import dangerous
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
 
@@ -66,8 +67,8 @@ class OnDeny(StrEnum):
     CANCEL = "cancel"
 
 
-Gate = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_:-]{0,63}\Z")]
-Channel = Annotated[str, Meta(max_length=2_048, pattern=r"^[a-z][a-z0-9+.-]*:\S+\Z")]
+Gate = Annotated[str, Meta(max_length=64)]
+Channel = Annotated[str, Meta(max_length=LENGTH_MAX)]
 Seconds = Annotated[int, Meta(ge=1, le=_WEEK_SEC)]
 
 
@@ -102,13 +103,6 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
 _FIELDS: Final[Mapping[str, object]] = {
     field.name: field.type for field in msgspec.structs.fields(TaskOptions)
 }
-
-_PATTERN_RULE: Final = {
-    "gates": "must be a lower-case name of [a-z0-9_:-], at most 64 characters",
-    "notify": "must be a channel with a scheme, such as slack://… or webhook:https://…",
-}
-"""Said instead of a regular expression."""
-
 
 GatesOf = Callable[[int | None], Collection[str]]
 """The gates a task of a project may name; ``None`` for a task whose project is not known here."""
@@ -227,8 +221,7 @@ def _metadata_faults(
     yield from faults
     if not faults:
         for key in _named(metadata):
-            yield from _option_faults(key, metadata[key], agents)
-        yield from _gate_faults(metadata.get("gates"), gates)
+            yield from _option_faults(key, metadata[key], agents, gates)
 
 
 def _named(metadata: Json) -> list[str]:
@@ -239,16 +232,21 @@ def _breaks(key: str, value: object) -> bool:
     return convert(value, _FIELDS[key], key)[1] is not None
 
 
-def _option_faults(key: str, value: object, agents: Collection[str]) -> Iterator[FieldError]:
+def _option_faults(
+    key: str, value: object, agents: Collection[str], gates: Collection[str]
+) -> Iterator[FieldError]:
     path = f"metadata.{key}"
     option, fault = convert(value, _FIELDS[key], path)
     if fault:
-        regex = "matching regex" in fault.rule
-        yield FieldError(field=fault.field, rule=_PATTERN_RULE[key]) if regex else fault
+        yield fault
     elif key in {"agent", "proxy_agent"} and option not in agents:
         yield FieldError(field=path, rule=f"must be one of {', '.join(sorted(agents))}")
     elif key == "concurrency_key" and not str(option).strip():
         yield FieldError(field=path, rule="must not be blank")
+    elif key == "gates":
+        yield from _gate_faults(option, gates)
+    elif key == "notify":
+        yield from _channel_faults(option)
 
 
 def _gate_faults(wanted: object, gates: Collection[str]) -> Iterator[FieldError]:
@@ -256,6 +254,13 @@ def _gate_faults(wanted: object, gates: Collection[str]) -> Iterator[FieldError]
         if isinstance(gate, str) and gate not in gates:
             rule = f"must be one of {', '.join(sorted(gates))}"
             yield FieldError(field=f"metadata.gates[{n}]", rule=rule)
+
+
+def _channel_faults(wanted: object) -> Iterator[FieldError]:
+    for n, each in enumerate(wanted if isinstance(wanted, list) else []):
+        rule = check(each) if isinstance(each, str) else None
+        if rule is not None:
+            yield FieldError(field=f"metadata.notify[{n}]", rule=rule)
 
 
 def _json_faults(value: object, path: str, depth: int) -> Iterator[FieldError]:

@@ -83,11 +83,11 @@ class Turn:
         self._settled.discard(request_id)
         if self._consulted == request_id:
             self._consulted = None
-            return self._go_on(at)
+            return self.go_on(at)
         if self.asked is None or self.asked != request_id:
             return []
         self.asked = None
-        return [talk.Withdraw("the agent waits for it no longer"), *self._go_on(at)]
+        return [talk.Withdraw("the agent waits for it no longer"), *self.go_on(at)]
 
     def unrecorded(self, refused: talk.Unrecorded) -> list[talk.Effect]:
         """Ask about a call anew, if it is open still: its approval was used before, or is void."""
@@ -115,7 +115,7 @@ class Turn:
         self._rulings[request.request_id] = ruling
         return [] if self._is_busy else self._ask_call(request, ruling, at)
 
-    def _go_on(self, at: float) -> list[talk.Effect]:
+    def go_on(self, at: float) -> list[talk.Effect]:
         """Look at all open requests anew: what was decided may be about others, too."""
         effects: list[talk.Effect] = []
         for request in list(self._open.values()):
@@ -189,7 +189,7 @@ class Turn:
         request = self._open.get(request_id or "")
         if isinstance(request, Questioned):
             return self._answer(request, answered)
-        return self._go_on(answered.at) if request is None else self._obey(request, answered)
+        return self.go_on(answered.at) if request is None else self._obey(request, answered)
 
     def _obey(self, asked: Asked, answered: talk.Answered) -> list[talk.Effect]:
         decided, at, gates = answered.decided, answered.at, self._gates(asked)
@@ -209,7 +209,7 @@ class Turn:
             text=text,
             quiet=not allowed and (_has_words(decided) or not self._terms.denies_softly),
         )
-        return [self._closed(settle), *(self.cancel(at, text) if settle.quiet else self._go_on(at))]
+        return [self._closed(settle), *(self.cancel(at, text) if settle.quiet else self.go_on(at))]
 
     def _gates(self, asked: Asked) -> list[str]:
         ruling = self._rulings.get(asked.request_id)
@@ -229,7 +229,7 @@ class Turn:
             quiet=quiet,
         )
         del self._open[question.request_id]
-        return [reply, *(self.cancel(at, words) if quiet else self._go_on(at))]
+        return [reply, *(self.cancel(at, words) if quiet else self.go_on(at))]
 
     def proxy_answered(self, answered: talk.ProxyAnswered) -> list[talk.Effect]:
         """Pass an answer on, or ask people if there is none."""
@@ -239,7 +239,7 @@ class Turn:
         self._consulted = None
         question = self._open.get(request_id)
         if not isinstance(question, Questioned):
-            return self._go_on(answered.at)
+            return self.go_on(answered.at)
         if answered.text is None:
             return self._ask_people(question, answered.at)
         del self._open[request_id]
@@ -249,7 +249,7 @@ class Turn:
             text=answered.text,
             by=f"proxy:{self._terms.proxy}",
         )
-        return [reply, *self._go_on(answered.at)]
+        return [reply, *self.go_on(answered.at)]
 
 
 def _has_words(decided: Decided) -> bool:

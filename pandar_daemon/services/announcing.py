@@ -19,7 +19,7 @@ from events import codec, ids, subjects
 from events import task as did
 from events.command import Command
 from events.envelope import Recorded
-from events.notification import Outcome
+from events.notification import Resolution
 from events.notifying import ResolveNotification
 from events.task import Event
 from pandar_daemon.domain.notify import Scene, announcements, kind_of, recipients
@@ -106,7 +106,7 @@ class Announcer:
         return resolved + await self._announced(recorded, event)
 
     async def _resolved(
-        self, subject: Subject, one: Open, outcome: Outcome, by: str, reason: str
+        self, subject: Subject, one: Open, outcome: Resolution, by: str, reason: str
     ) -> list[Job]:
         """Return what tells everybody who was told of a confirmation that it waits no more."""
         command = ResolveNotification(outcome=outcome, by=by[:200], reason=reason[:500])

@@ -84,6 +84,10 @@ class Execution:
         if not self._stage.park():
             await self._receive(signals.Abandoned(at=self._means.clock.boottime()))
 
+    def drain(self) -> None:
+        """Be parked as soon as it waits for people."""
+        self._stage.park()
+
     def hint(self) -> None:
         """Something may have been decided about it."""
         self._stage.hint()

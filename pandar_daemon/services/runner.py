@@ -114,8 +114,10 @@ class Runner:
         return len(self._executions)
 
     def drain(self) -> None:
-        """Claim no more; what runs goes on."""
+        """Claim no more; what runs goes on, but who waits for people is parked."""
         self.draining = True
+        for execution in self._executions.values():
+            execution.drain()
         self._news.set()
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -33,6 +34,8 @@ from pandar_daemon.services.workspace import Work, prepare
 log = structlog.get_logger(__name__)
 
 TICK_SEC: Final = 0.25
+END_SEC: Final = 4.0
+"""What an agent may take to take note and end; a cancellation takes 5 s at most."""
 Tell = Callable[[AnySignal], Awaitable[None]]
 
 
@@ -140,12 +143,15 @@ class Stage:
             await self.kill(at_once=at_once)
 
     async def _end_politely(self, agent: AgentRun) -> None:
-        """Take `END_SEC` at most, and what killing takes."""
-        async with asyncio.timeout(END_SEC):
-            await agent.farewell()
-            await self.kill(at_once=False)
-            if self._process is not None:
-                await self._process.wait()
+        """Kill it as nobody is killed who took note; at once when that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SEC):
+                await agent.farewell()
+                await self.kill(at_once=False)
+                if self._process is not None:
+                    await self._process.wait()
+                return
+        await self.kill(at_once=True)
 
     async def close(self) -> None:
         """Return when nothing of it is left; when all went well nothing was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -45,8 +45,9 @@ CODEX = Manner(
     Usage(input_tokens=400, output_tokens=42, cached_tokens=700, thought_tokens=7),
     denied=Stop.CANCELLED,
 )
+NATIVE = replace(CODEX, name="codex by app-server", denied=Stop.DONE)
 GEMINI = Manner("gemini", Usage(input_tokens=1_200, output_tokens=42))
-every = pytest.mark.parametrize("agent", [CLAUDE, CODEX, GEMINI], ids=lambda each: each.name)
+every = pytest.mark.parametrize("agent", [CLAUDE, CODEX, NATIVE, GEMINI], ids=lambda a: a.name)
 
 
 def tokens(usage: Usage | None) -> list[int | None]:
@@ -84,10 +85,28 @@ async def test_deny_then_change(start: Start, cwd: Path, agent: Manner) -> None:
     file, other = cwd / "out.txt", cwd / "other.txt"
     async with start(agent.name) as running:
         await running.open(cwd)
-        end = await running.turn(APPEND.format(file=file), Verdict.DENY, "use other.txt")
+        end = await running.turn(APPEND.format(file=file), Verdict.DENY)
         assert end.stop is agent.denied
         end = await running.turn(f"Write other.txt. {APPEND.format(file=other)}")
         assert end.stop is Stop.DONE
+    assert not file.exists()
+    assert other.read_text() == "done\n"
+
+
+@pytest.mark.parametrize("agent", [CLAUDE, NATIVE], ids=lambda each: each.name)
+async def test_deny_with_a_reason(start: Start, cwd: Path, agent: Manner) -> None:
+    """The reason of a denial reaches the agent within the turn, and it does what that says."""
+    file, other = cwd / "out.txt", cwd / "other.txt"
+    async with start(agent.name) as running:
+        await running.open(cwd)
+        running.write(running.driver.prompt(APPEND.format(file=file)))
+        asked = await running.next(Asked)
+        reason = f"Use other.txt: {APPEND.format(file=other)}"
+        running.write(running.driver.answer(asked.request_id, Verdict.DENY, reason))
+        again = await running.next(Asked)
+        assert again.call.command.endswith("other.txt")
+        running.write(running.driver.answer(again.request_id, Verdict.ALLOW))
+        assert (await running.next(TurnEnded)).stop is Stop.DONE
     assert not file.exists()
     assert other.read_text() == "done\n"
 

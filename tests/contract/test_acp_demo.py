@@ -15,8 +15,8 @@ import pytest
 
 from events.calls import Verdict
 from pandar_daemon.adapters.agents.asking import OPEN_MAX
+from pandar_daemon.adapters.agents.demo_faults import DOING
 from pandar_daemon.adapters.agents.demo_script import STEPS
-from pandar_daemon.adapters.agents.demo_steps import DOING
 from pandar_daemon.adapters.agents.jsonrpc import LINE_MAX
 from pandar_daemon.adapters.agents.peer import STRAYS_MAX
 from pandar_daemon.adapters.agents.registry import Registry
@@ -173,8 +173,10 @@ async def test_asks_a_question(demo: AgentProcess) -> None:
 
 async def test_takes_a_request_back(demo: AgentProcess) -> None:
     """A withdrawn request is heard as such, and the turn goes on."""
-    end = await demo.turn("[[withdraw:git push]][[say:on]]")
-    assert (len(demo.of(Withdrawn)), end.stop) == (1, Stop.DONE)
+    demo.write(demo.driver.prompt("[[withdraw:git push]][[say:on]]"))
+    asked = await demo.next(Asked)
+    assert (await demo.next(Withdrawn)).request_id == asked.request_id
+    assert (await demo.next(TurnEnded)).stop is Stop.DONE
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import hashlib
 import hmac
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
 from events.notification import NotificationType
 from pandar_daemon.adapters.channels.registry import ChannelOptions, Registry
+from pandar_daemon.adapters.channels.secrets import masters
 from pandar_daemon.adapters.channels.webhook import payload, retry_after
 from pandar_daemon.domain.webhook import secret_of
 from pandar_daemon.ports import Channels, Fate
@@ -192,3 +194,15 @@ async def test_no_detail_holds_the_address(clock: ManualClock) -> None:
         for path in ("/in/secret-path?key=secret-key", "/in/secret-path?key=secret-key#x"):
             sent = await sender.send(to(receiver, path), notice())
             assert "secret" not in sent.detail
+
+
+def test_the_secret_of_an_installation(tmp_path: Path) -> None:
+    """Made once, for us alone; one that was renamed still signs, as the second."""
+    (first,) = masters(tmp_path / "data")
+    assert masters(tmp_path / "data") == (first,)
+    file = tmp_path / "data" / "notify.secret"
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.rename(file.with_name("notify.secret.old"))
+    second, old = masters(tmp_path / "data")
+    assert old == first
+    assert second != first

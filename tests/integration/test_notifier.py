@@ -13,7 +13,7 @@ import pytest
 from events import notification as noted
 from events import task as did
 from events.ids import notification_id
-from events.notification import NotificationType, Outcome
+from events.notification import NotificationType, Resolution
 from events.project import MemberAdded, MemberRemoved, MemberRole
 from events.task import Event
 from pandar_daemon.domain.channel import mask
@@ -47,8 +47,7 @@ async def test_an_event_becomes_a_notification_and_a_message(
     async with room.telling():
         await room.complete()
         await room.happened(noted.DeliveryRequested)
-        assert receiver.calls == []
-        room.later(6)
+        room.clock.advance(6)
         (call,) = await receiver.called()
         await room.happened(noted.DeliverySent)
     (told,) = await room.told()
@@ -74,7 +73,7 @@ async def test_no_secret_is_recorded(room: Newsroom, receiver: Receiver) -> None
     await room.task()
     async with room.telling():
         await room.fail()
-        room.later(6)
+        room.clock.advance(6)
         await receiver.called()
         await room.happened(noted.DeliverySent)
     for recorded in await room.at.log.everything():
@@ -96,7 +95,7 @@ async def test_a_confirmation_is_told_to_all_with_links_of_their_own(
     async with room.telling():
         confirmation = await room.ask()
         await room.happened(noted.DeliveryRequested, 4)
-        room.later(1.1)
+        room.clock.advance(1.1)
         calls = await receiver.called(4)
         await room.happened(noted.DeliverySent, 4)
     links = {call.path: call.json["data"]["notifications"][0]["url"] for call in calls}
@@ -124,7 +123,7 @@ async def test_a_channel_gets_an_event_once(room: Newsroom, receiver: Receiver) 
     async with room.telling():
         await room.complete()
         await room.happened(noted.NotificationCreated, 2)
-        room.later(6)
+        room.clock.advance(6)
         await receiver.called()
         await room.settled()
     assert len(receiver.calls) == 1
@@ -139,7 +138,7 @@ async def test_one_that_goes_on_tells_nothing_twice(room: Newsroom, receiver: Re
         await room.happened(noted.NotificationCreated)
     before = await room.told()
     async with room.telling("two"):
-        room.later(6)
+        room.clock.advance(6)
         await room.settled()
         await receiver.called()
     after = await room.told()
@@ -153,11 +152,11 @@ async def test_what_happened_while_nobody_told_is_told(room: Newsroom, receiver:
     await room.task(2, notify=[hook(receiver)])
     await room.complete(1)
     async with room.telling():
-        room.later(6)
+        room.clock.advance(6)
         await room.settled()
     await room.complete(2)
     async with room.telling("two"):
-        room.later(6)
+        room.clock.advance(6)
         await room.settled()
         await receiver.called(2)
     assert sorted(titles(receiver)) == ["Completed: task 1", "Completed: task 2"]
@@ -170,7 +169,7 @@ async def test_a_message_under_way_is_sent_again(room: Newsroom, receiver: Recei
     async with room.telling():
         await room.complete()
         await room.happened(noted.DeliveryRequested)
-        room.later(6)
+        room.clock.advance(6)
         await receiver.called()
     receiver.hold.set()
     async with room.telling("two"):
@@ -190,11 +189,11 @@ async def test_one_of_two_leads(room: Newsroom, receiver: Receiver) -> None:
         async with room.telling("one"):
             await room.complete(1)
             await room.happened(noted.DeliveryRequested)
-            room.later(6)
+            room.clock.advance(6)
             await room.happened(noted.DeliverySent)
         await room.complete(2)
         await room.happened(noted.DeliveryRequested, 2)
-        room.later(6)
+        room.clock.advance(6)
         await room.happened(noted.DeliverySent, 2)
     assert titles(receiver) == ["Completed: task 1", "Completed: task 2"]
 
@@ -211,7 +210,7 @@ async def test_a_failed_message_is_tried_again(room: Newsroom, receiver: Receive
         await room.complete()
         await room.happened(noted.DeliveryRequested)
         for n, pause in enumerate((6, 6, 331), 1):
-            room.later(pause)
+            room.clock.advance(pause)
             await receiver.called(n)
             await room.happened(noted.DeliveryFailed, min(n, 2))
         await room.happened(noted.DeliverySent)
@@ -234,11 +233,11 @@ async def test_a_dead_channel_is_one_alert(room: Newsroom, receiver: Receiver) -
             for number in (1, 2):
                 await room.complete(number)
                 await room.happened(noted.DeliveryRequested, 2 * number)
-                room.later(6)
+                room.clock.advance(6)
                 await receiver.called(number if number == 1 else 3)
                 for n, pause in enumerate(RETRY_SEC, 1):
                     await room.happened(noted.DeliveryFailed, (number - 1) * 8 + n)
-                    room.later(pause * 1.1 + 1)
+                    room.clock.advance(pause * 1.1 + 1)
                 await room.happened(noted.DeliveryFailed, number * 8)
                 await room.happened(noted.ChannelFailed)
                 await receiver.called(number + 1)
@@ -262,7 +261,7 @@ async def test_410_disables_a_channel(room: Newsroom, receiver: Receiver) -> Non
     async with room.telling():
         await room.complete(1)
         await room.happened(noted.DeliveryRequested)
-        room.later(6)
+        room.clock.advance(6)
         (failed,) = await room.happened(noted.ChannelFailed)
         assert isinstance(failed, noted.ChannelFailed)
         assert (failed.user, failed.disabled) == ("ann", True)
@@ -274,7 +273,7 @@ async def test_410_disables_a_channel(room: Newsroom, receiver: Receiver) -> Non
         await room.settings("ann", hook(receiver))
         await room.complete(3)
         await room.happened(noted.DeliveryRequested, 2)
-        room.later(6)
+        room.clock.advance(6)
         await receiver.called(2)
     alerts = [one for one in await room.told() if one.notification.task_id is None]
     assert [one.notification.user for one in alerts] == ["ann"]
@@ -288,7 +287,7 @@ async def test_a_channel_that_works_again_is_whole(room: Newsroom, receiver: Rec
     async with room.telling():
         await room.complete(1)
         await room.happened(noted.DeliveryRequested)
-        room.later(6)
+        room.clock.advance(6)
         await room.happened(noted.ChannelFailed)
     slack = {"ops": "slack://xoxb-123456789/#ops"}
     room.options = type(room.options)(
@@ -301,7 +300,7 @@ async def test_a_channel_that_works_again_is_whole(room: Newsroom, receiver: Rec
     async with room.telling("two"):
         await room.complete(2)
         await room.happened(noted.DeliveryRequested, 2)
-        room.later(6)
+        room.clock.advance(6)
         await room.happened(noted.ChannelRecovered)
 
 
@@ -315,7 +314,7 @@ async def test_a_channel_nobody_names_any_more_gets_nothing(
         await room.complete()
         await room.happened(noted.DeliveryRequested)
         await room.settings("ann")
-        room.later(6)
+        room.clock.advance(6)
         (failed,) = await room.happened(noted.DeliveryFailed)
     assert isinstance(failed, noted.DeliveryFailed)
     assert failed.error == "nobody names this channel any more"
@@ -332,12 +331,12 @@ async def test_one_channel_does_not_hold_up_another(room: Newsroom, receiver: Re
         async with room.telling():
             await room.complete(1)
             await room.happened(noted.DeliveryRequested, 2)
-            room.later(6)
+            room.clock.advance(6)
             await slow.called()
             await receiver.called()
             await room.ask(2)
             await room.happened(noted.DeliveryRequested, 3)
-            room.later(1.1)
+            room.clock.advance(1.1)
             await receiver.called(2)
         slow.hold.set()
     assert titles(receiver) == ["Completed: task 1", "Approval needed: task 2"]
@@ -348,7 +347,8 @@ async def test_one_channel_does_not_hold_up_another(room: Newsroom, receiver: Re
 
 async def test_messages_of_one_task_become_one(room: Newsroom, receiver: Receiver) -> None:
     """What happens to a task within the settings' seconds is one message, the urgent first."""
-    await room.task(notify=[hook(receiver)])
+    await room.settings("ann", hook(receiver), debounce_sec=300)
+    await room.task()
     async with room.telling():
         await room.fail()
         await room.add(
@@ -357,7 +357,7 @@ async def test_messages_of_one_task_become_one(room: Newsroom, receiver: Receive
         )
         await room.ask()
         await room.happened(noted.DeliveryRequested, 2)
-        room.later(1.1)
+        room.clock.advance(1.1)
         await receiver.called()
         await room.happened(noted.DeliverySent, 2)
     (call,) = receiver.calls
@@ -370,17 +370,18 @@ async def test_messages_of_one_task_become_one(room: Newsroom, receiver: Receive
 
 async def test_a_flood_is_a_digest(room: Newsroom, receiver: Receiver) -> None:
     """Ten messages a minute through one channel, the last of them with all the rest."""
+    await room.settings("ann", hook(receiver), debounce_sec=300)
     for number in range(1, 31):
-        await room.task(number, notify=[hook(receiver)])
+        await room.task(number)
     async with room.telling():
         for number in range(1, 31):
             await room.complete(number)
         await room.happened(noted.DeliveryRequested, 30)
-        room.later(6)
+        room.clock.advance(301)
         await room.happened(noted.DeliverySent, 30)
         await room.ask(30)
         await room.happened(noted.DeliveryRequested, 31)
-        room.later(1.1)
+        room.clock.advance(1.1)
         await room.happened(noted.DeliverySent, 31)
     digests = [call.json["data"] for call in receiver.calls if call.json["data"]["digest"]]
     assert [len(one["notifications"]) for one in digests] == [21]
@@ -397,10 +398,10 @@ async def test_reminders_until_it_is_decided(room: Newsroom, receiver: Receiver)
     async with room.telling():
         confirmation = await room.ask(time=timedelta(hours=10))
         await room.happened(noted.DeliveryRequested)
-        room.later(2)
+        room.clock.advance(2)
         for n, hours in enumerate((5, 4), 2):
             await receiver.called(n - 1)
-            room.later(hours * 3_600)
+            room.clock.advance(hours * 3_600)
         await receiver.called(3)
         await room.decide(confirmation)
         decided = await room.happened(noted.NotificationDecided, 3)
@@ -409,7 +410,7 @@ async def test_reminders_until_it_is_decided(room: Newsroom, receiver: Receiver)
         "Reminder: Approval needed: task 42",
         "Reminder: Approval needed: task 42",
     ]
-    assert {getattr(one, "outcome", None) for one in decided} == {Outcome.APPROVED}
+    assert {getattr(one, "outcome", None) for one in decided} == {Resolution.APPROVED}
     assert {getattr(one, "by", None) for one in decided} == {"olga"}
     links = {one["url"] for one in notifications(receiver)}
     assert len(links) == 1
@@ -422,11 +423,11 @@ async def test_what_was_decided_is_not_asked_for(room: Newsroom, receiver: Recei
     async with room.telling():
         confirmation = await room.ask()
         await room.happened(noted.DeliveryRequested)
-        room.later(1.1)
+        room.clock.advance(1.1)
         await room.happened(noted.DeliveryFailed)
         await room.decide(confirmation)
         await room.happened(noted.NotificationDecided, 3)
-        room.later(2 * DAY.total_seconds())
+        room.clock.advance(2 * DAY.total_seconds())
         await room.complete()
         await room.happened(noted.DeliverySent)
     assert titles(receiver) == ["Approval needed: task 42", "Completed: task 42"]
@@ -437,12 +438,12 @@ async def test_decided_before_it_was_told(room: Newsroom, receiver: Receiver) ->
     await room.task(notify=[hook(receiver)])
     confirmation = await room.ask()
     await room.decide(confirmation)
-    room.later(DAY.total_seconds())
+    room.clock.advance(DAY.total_seconds())
     async with room.telling():
         await room.happened(noted.NotificationDecided, 3)
         await room.complete()
         await room.happened(noted.DeliveryRequested, 2)
-        room.later(6)
+        room.clock.advance(6)
         await receiver.called()
         await room.settled()
     assert titles(receiver) == ["Completed: task 42"]

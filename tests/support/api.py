@@ -16,11 +16,13 @@ from events import commands as do
 from events import running as tell
 from events import subjects
 from events.running import Assignment, Assignments, Outcome
+from pandar_daemon.adapters.channels.sealing import AesSealer
 from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationReads
+from pandar_daemon.adapters.postgres.notification_reads import PgNotificationReads
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
@@ -222,6 +224,8 @@ def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
         bus_position=NatsEventStream(made.connection).position,
         hosts=hosts,
         limits=limits,
+        notifications=PgNotificationReads(made.database),
+        sealer=AesSealer((b"test",)),
     )
 
 

@@ -32,11 +32,17 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 PATIENCE_SEC = 30.0
-_LINE = "DevTools listening on "
-_MESSAGE_MAX = 64 * 1024 * 1024
+LISTENING = b"DevTools listening on "
+MESSAGE_MAX = 64 * 1024 * 1024
 
 PHONE = (390, 844)
 DESK = (1280, 800)
+KEYS = {
+    "Tab": (9, ""),
+    "Enter": (13, "\r"),
+    "Space": (32, " "),
+    "ArrowDown": (40, ""),
+}
 
 
 def program() -> str | None:
@@ -45,12 +51,12 @@ def program() -> str | None:
 
 
 needs_browser = pytest.mark.skipif(
-    program() is None, reason=f"this machine has no browser: none of {', '.join(NAMES)} in PATH"
+    program() is None, reason=f"there is no browser: none of {', '.join(NAMES)} is in PATH"
 )
 
 
 class Pipe:
-    """One connection to the browser; every page in it is a session."""
+    """The connection to a browser; each page of it is a session."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
@@ -63,22 +69,241 @@ class Pipe:
         async for message in self._socket:
             said = msgspec.json.decode(message.data)
             if "id" in said:
-                waiting = self._answers.pop(said["id"], None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(said)
+                self._answers.pop(said["id"]).set_result(said)
             elif hearer := self.hearers.get(said.get("sessionId", "")):
                 hearer(said["method"], said["params"])
 
-    async def ask(self, method: str, params: Json, session: str = "") -> Json:
+    async def ask(self, method: str, session: str = "", **params: object) -> Json:
         """Return the result of a command; fails when the browser refuses it."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         body = {"id": number, "method": method, "params": params}
-        if session:
-            body["sessionId"] = session
-        await self._socket.send_bytes(msgspec.json.encode(body)) if False else None
+        body |= {"sessionId": session} if session else {}
         await self._socket.send_str(msgspec.json.encode(body).decode())
         async with asyncio.timeout(PATIENCE_SEC):
             said = await self._answers[number]
-        assert "error" not in said, (method, said["error"])
+        assert "error" not in said, (method, params, said["error"])
         return said["result"]
+
+
+class Page:
+    """A tab, and whoever sits before it."""
+
+    def __init__(self, pipe: Pipe, session: str) -> None:
+        self._pipe = pipe
+        self._session = session
+        self._loaded = asyncio.Event()
+        self._requested: dict[str, str] = {}
+        self.problems: list[str] = []
+        self.statuses: dict[str, int] = {}
+        pipe.hearers[session] = self._hear
+
+    def _hear(self, method: str, params: Json) -> None:
+        match method:
+            case "Page.loadEventFired":
+                self._loaded.set()
+            case "Network.responseReceived":
+                self.statuses[params["response"]["url"]] = params["response"]["status"]
+            case "Runtime.exceptionThrown":
+                self.problems.append(str(params["exceptionDetails"]))
+            case "Runtime.consoleAPICalled" if params["type"] in {"error", "warning", "assert"}:
+                self.problems.append(str(params["args"]))
+            case "Log.entryAdded" if params["entry"]["level"] in {"error", "warning"}:
+                self.problems.append(f"{params['entry']['text']} {params['entry'].get('url')}")
+
+    async def ask(self, method: str, **params: object) -> Json:
+        """Return the result of a command of the protocol."""
+        return await self._pipe.ask(method, self._session, **params)
+
+    async def opened(self, size: tuple[int, int], *, dark: bool, script: bool) -> None:
+        """Make it a phone or a desk's screen."""
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM", "Accessibility"):
+            await self.ask(f"{domain}.enable")
+        width, height = size
+        await self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if size == PHONE else 1,
+            mobile=size == PHONE,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        await self.ask("Emulation.setScriptExecutionDisabled", value=not script)
+
+    # --- looking ---
+
+    async def goto(self, url: str) -> int:
+        """Open an address, and return the status it is answered with."""
+        async with self.loading():
+            await self.ask("Page.navigate", url=url)
+        return self.statuses[url]
+
+    @asynccontextmanager
+    async def loading(self) -> AsyncIterator[None]:
+        """Return once a page that was asked for inside has come."""
+        self._loaded.clear()
+        yield
+        async with asyncio.timeout(PATIENCE_SEC):
+            await self._loaded.wait()
+
+    async def run(self, expression: str) -> Json:
+        """Return the value of an expression of JavaScript, awaited."""
+        told = await self.ask(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        assert "exceptionDetails" not in told, told["exceptionDetails"]
+        return told["result"].get("value")
+
+    async def until(self, condition: str) -> None:
+        """Return once an expression of JavaScript is true, looking when the page changes."""
+        await self.run(
+            f"""new Promise((done) => {{
+                const look = () => {{ if ({condition}) done(true); }};
+                const all = {{ subtree: true, childList: true, characterData: true,
+                               attributes: true }};
+                new MutationObserver(look).observe(document, all);
+                look();
+            }})"""
+        )
+
+    async def text(self, selector: str = "body") -> str:
+        """Return what stands in an element."""
+        html = (await self.ask("DOM.getOuterHTML", nodeId=await self._node(selector)))["outerHTML"]
+        return str(html)
+
+    async def _node(self, selector: str) -> int:
+        root = (await self.ask("DOM.getDocument"))["root"]["nodeId"]
+        found = await self.ask("DOM.querySelector", nodeId=root, selector=selector)
+        assert found["nodeId"], f"there is no {selector}"
+        return int(found["nodeId"])
+
+    async def screenshot(self, path: Path, *, whole: bool = False) -> None:
+        """Keep a picture of what is seen, or of the whole page."""
+        shot = await self.ask("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(shot["data"]))
+
+    async def accessible(self) -> list[Json]:
+        """Return what a screen reader knows of: ``{role, name}`` of each node."""
+        nodes = (await self.ask("Accessibility.getFullAXTree"))["nodes"]
+        return [
+            {
+                "role": node["role"]["value"],
+                "name": node.get("name", {}).get("value", ""),
+                "live": [
+                    p["value"]["value"] for p in node.get("properties", []) if p["name"] == "live"
+                ],
+            }
+            for node in nodes
+            if not node.get("ignored")
+        ]
+
+    # --- doing ---
+
+    async def click(self, selector: str) -> None:
+        """Press the middle of an element with the mouse, wherever on the page it is."""
+        node = await self._node(selector)
+        await self.ask("DOM.scrollIntoViewIfNeeded", nodeId=node)
+        quad = (await self.ask("DOM.getContentQuads", nodeId=node))["quads"][0]
+        x, y = sum(quad[0::2]) / 4, sum(quad[1::2]) / 4
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.ask(
+                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
+            )
+
+    async def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        await self.ask("Input.insertText", text=text)
+
+    async def press(self, key: str) -> None:
+        """Press a key."""
+        code, text = KEYS[key]
+        named = {"key": " " if key == "Space" else key, "code": key}
+        for kind in ("keyDown", "keyUp"):
+            typed = {"text": text} if text and kind == "keyDown" else {}
+            await self.ask(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                windowsVirtualKeyCode=code,
+                **named,
+                **typed,
+            )
+
+
+class Browser:
+    """A running browser."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+
+    @asynccontextmanager
+    async def page(
+        self, size: tuple[int, int] = PHONE, *, dark: bool = False, script: bool = True
+    ) -> AsyncIterator[Page]:
+        """Yield a tab of somebody who was never here before."""
+        context = (await self._pipe.ask("Target.createBrowserContext"))["browserContextId"]
+        target = await self._pipe.ask(
+            "Target.createTarget", url="about:blank", browserContextId=context
+        )
+        attached = await self._pipe.ask(
+            "Target.attachToTarget", targetId=target["targetId"], flatten=True
+        )
+        page = Page(self._pipe, attached["sessionId"])
+        try:
+            await page.opened(size, dark=dark, script=script)
+            yield page
+        finally:
+            await self._pipe.ask("Target.disposeBrowserContext", browserContextId=context)
+
+
+@asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """Yield a browser with a profile of its own; afterwards nothing of it is left."""
+    found = program()
+    assert found is not None
+    profile = Path(tempfile.mkdtemp(prefix="pandar-browser-"))
+    process = await asyncio.create_subprocess_exec(
+        found,
+        *FLAGS,
+        f"--user-data-dir={profile}",
+        "about:blank",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "HOME": str(profile), "LANG": "C.UTF-8", "TZ": "UTC"},
+        start_new_session=True,
+    )
+    try:
+        async with _connected(process) as pipe:
+            yield Browser(pipe)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        shutil.rmtree(profile, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _connected(process: asyncio.subprocess.Process) -> AsyncIterator[Pipe]:
+    assert process.stderr is not None
+    async with asyncio.timeout(PATIENCE_SEC):
+        while not (line := await process.stderr.readline()).startswith(LISTENING):
+            assert line, "the browser ended"
+    url = line.removeprefix(LISTENING).decode().strip()
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, max_msg_size=MESSAGE_MAX) as socket,
+    ):
+        pipe = Pipe(socket)
+        hearing = [asyncio.create_task(pipe.run()), asyncio.create_task(_drained(process.stderr))]
+        try:
+            yield pipe
+        finally:
+            for task in hearing:
+                task.cancel()
+            await asyncio.wait(hearing)
+
+
+async def _drained(stream: asyncio.StreamReader) -> None:
+    while await stream.read(65_536):
+        pass

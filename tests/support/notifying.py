@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,7 @@ from events.project import MemberRole
 from events.task import Event, FailureKind, Json, Status
 from pandar_daemon.adapters.channels.registry import ChannelOptions, Registry
 from pandar_daemon.adapters.channels.sealing import AesSealer
+from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.postgres.leases import PgLeadership
 from pandar_daemon.adapters.postgres.notification_reads import PgCheckpoints, PgNotificationReads
 from pandar_daemon.domain.channel import fingerprint, mask
@@ -39,6 +40,31 @@ from tests.support.up import eventually
 EXECUTION = UUID(int=7)
 MASTER = b"a secret of this installation"
 DAY = timedelta(days=1)
+
+
+class LeapingClock(ManualClock):
+    """A clock that runs as the machine's does, and leaps ahead when a test says so."""
+
+    def __init__(self) -> None:
+        self._machine = SystemClock()
+        self._ahead = 0.0
+        super().__init__(self._machine.now())
+
+    def now(self) -> datetime:
+        """Return the machine's time, and all leaps."""
+        return self._machine.now() + timedelta(seconds=self._ahead)
+
+    def boottime(self) -> float:
+        """Return the machine's, and all leaps."""
+        return self._machine.boottime() + self._ahead
+
+    def new_id(self) -> UUID:
+        """Return a fresh id."""
+        return self._machine.new_id()
+
+    def advance(self, seconds: float) -> None:
+        """Leap."""
+        self._ahead += seconds
 
 
 class Told(Struct, frozen=True):
@@ -91,16 +117,11 @@ class Newsroom:
     """A log in which things happen, and notifiers that tell of them."""
 
     at: Desk
-    clock: ManualClock
+    clock: LeapingClock
     links: DeskLinks
     sealer: AesSealer
     options: ChannelOptions
     position: int = 0
-
-    def later(self, seconds: float) -> None:
-        """Let so many seconds pass after what the log holds, which has its own clock."""
-        behind = (datetime.now(UTC) - self.clock.now()).total_seconds()
-        self.clock.advance(max(behind, 0.0) + seconds)
 
     # --- what happens ---
 
@@ -257,7 +278,7 @@ class Newsroom:
         checkpoints = PgCheckpoints(self.at.log.database)
 
         async def reached() -> bool:
-            self.later(4)
+            self.clock.advance(4)
             await self.add("task-999", did.TaskUpdated(name="later"))
             return await checkpoints.position("notifier") >= head
 
@@ -282,7 +303,7 @@ def notifications(receiver: Receiver) -> list[Json]:
 @asynccontextmanager
 async def newsroom(database_url: str, *receivers: Receiver) -> AsyncIterator[Newsroom]:
     """Yield a log, its read models kept up, and what it takes to tell of it."""
-    clock = ManualClock(datetime.now(UTC))
+    clock = LeapingClock()
     options = ChannelOptions(secrets=(MASTER,), allowed=frozenset({LOCAL}))
     async with desk(database_url, clock) as at:
         projecting = asyncio.create_task(at.log.projector().run())

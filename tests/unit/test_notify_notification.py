@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from events import notification as did
 from events import notifying as do
-from events.notification import Outcome
+from events.notification import Resolution
 from pandar_daemon.domain.notification_state import DeliveryStatus
 from pandar_daemon.domain.refusals import NotFound, Rejected
 from tests.support.given import NOW, USER
@@ -64,7 +64,7 @@ def test_what_is_not_there_is_not_found() -> None:
     for command in (
         report(),
         do.RemindUser(number=1),
-        do.ResolveNotification(outcome=Outcome.DENIED),
+        do.ResolveNotification(outcome=Resolution.DENIED),
         do.ClickNotification(),
         do.MarkRead(),
     ):
@@ -134,7 +134,7 @@ def test_what_was_sent_after_all_is_said() -> None:
     """A later attempt that worked, though nobody waits for it any more, is a fact."""
     given_up = told(creation(delivery()), report(error="no"))
     assert given_up.after(report(attempt=2)).state.deliveries[number(1)].status == "sent"
-    dropped = told(asking(delivery()), do.ResolveNotification(outcome=Outcome.DENIED))
+    dropped = told(asking(delivery()), do.ResolveNotification(outcome=Resolution.DENIED))
     assert dropped.after(report()).state.deliveries[number(1)].status == "sent"
 
 
@@ -171,21 +171,21 @@ def test_there_are_no_more_reminders_than_times() -> None:
 def test_decided_it_is_over() -> None:
     """What was not sent is dropped, and nobody is reminded; that again changes nothing."""
     before = told(asking(delivery(1), delivery(2)), report(1))
-    resolve = do.ResolveNotification(outcome=Outcome.APPROVED, by="bob", reason="fine")
+    resolve = do.ResolveNotification(outcome=Resolution.APPROVED, by="bob", reason="fine")
     before.when(resolve).then(
-        [did.NotificationDecided(outcome=Outcome.APPROVED, by="bob", reason="fine")]
+        [did.NotificationDecided(outcome=Resolution.APPROVED, by="bob", reason="fine")]
     )
     after = before.after(resolve)
     assert {one.status for one in after.state.deliveries.values()} == {"sent", "dropped"}
     assert not after.state.is_open
     after.when(resolve).then_nothing()
-    after.when(do.ResolveNotification(outcome=Outcome.EXPIRED)).then_nothing()
+    after.when(do.ResolveNotification(outcome=Resolution.EXPIRED)).then_nothing()
     after.when(do.RemindUser(number=1)).then_nothing()
 
 
 def test_only_a_confirmation_is_decided() -> None:
     """There is nothing to decide about a task that failed."""
-    told(creation()).when(do.ResolveNotification(outcome=Outcome.OVER)).refuses(
+    told(creation()).when(do.ResolveNotification(outcome=Resolution.OVER)).refuses(
         Rejected, "it is about no confirmation"
     )
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from events import notification as did
 from events.ids import notification_stream, user_settings_stream
-from events.notification import Outcome
+from events.notification import Resolution
 from events.task import Event
 from pandar_daemon.adapters.http import notification_rows
 from pandar_daemon.domain import notification, notification_state
@@ -81,7 +81,7 @@ def test_a_decision_ends_reminders() -> None:
     told.add(STREAM, *happened(asking(delivery(1))), project_id=None)
     told.add(STREAM, did.NotificationReminded(number=1, next_at=NOW), project_id=None)
     told.add(STREAM, did.NotificationClicked(by="ann"), project_id=None)
-    decided = did.NotificationDecided(outcome=Outcome.DENIED, by="bob")
+    decided = did.NotificationDecided(outcome=Resolution.DENIED, by="bob")
     told.add(STREAM, decided, project_id=None)
     (row,) = fold(NOTIFICATIONS, told.recorded)[NOTIFICATIONS_TABLE.name].values()
     assert (row["outcome"], row["decided_by"], row["remind_at"]) == ("denied", "bob", None)

@@ -14,7 +14,7 @@ from events import project as was
 from events import task as did
 from events.envelope import Recorded
 from events.ids import notification_id
-from events.notification import NotificationType, Origin, Outcome
+from events.notification import NotificationType, Origin, Resolution
 from events.notifying import CreateNotification
 from events.project import MemberRole
 from events.task import Event, FailureKind, Status
@@ -324,17 +324,17 @@ def test_a_reminder_goes_where_the_first_message_went() -> None:
 @pytest.mark.parametrize(
     ("event", "outcome"),
     [
-        (did.TaskConfirmed(confirmation_id=ASK, by="bob", reason="fine"), Outcome.APPROVED),
-        (did.TaskDenied(confirmation_id=ASK, by="bob", reason="fine"), Outcome.DENIED),
-        (did.ChangesRequested(confirmation_id=ASK, by="bob", reason="fine"), Outcome.CHANGES),
-        (did.ConfirmationExpired(confirmation_id=ASK), Outcome.EXPIRED),
-        (did.ConfirmationWithdrawn(confirmation_id=ASK, reason="fine"), Outcome.WITHDRAWN),
-        (did.CancelRequested(), Outcome.OVER),
-        (did.TaskCancelled(from_status=Status.PENDING), Outcome.OVER),
-        (FAILED, Outcome.OVER),
+        (did.TaskConfirmed(confirmation_id=ASK, by="bob", reason="fine"), Resolution.APPROVED),
+        (did.TaskDenied(confirmation_id=ASK, by="bob", reason="fine"), Resolution.DENIED),
+        (did.ChangesRequested(confirmation_id=ASK, by="bob", reason="fine"), Resolution.CHANGES),
+        (did.ConfirmationExpired(confirmation_id=ASK), Resolution.EXPIRED),
+        (did.ConfirmationWithdrawn(confirmation_id=ASK, reason="fine"), Resolution.WITHDRAWN),
+        (did.CancelRequested(), Resolution.OVER),
+        (did.TaskCancelled(from_status=Status.PENDING), Resolution.OVER),
+        (FAILED, Resolution.OVER),
     ],
 )
-def test_what_ends_a_confirmation(event: Event, outcome: Outcome) -> None:
+def test_what_ends_a_confirmation(event: Event, outcome: Resolution) -> None:
     """A decision, its deadline, its asker, or the end of the task; then it is open no more."""
     subject, _ = lived(filed(watchers=["vic"]), ASKED, ESCALATED)
     ((one, how, by, reason),) = closed(subject, event)

@@ -18,10 +18,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from events.calls import Verdict
 from events.instant import Instant
 from pandar_daemon import __version__
 from pandar_daemon.adapters.agents import jsonrpc
-from pandar_daemon.adapters.agents.acp_permission import permission
+from pandar_daemon.adapters.agents.acp_permission import Permission, permission
 from pandar_daemon.adapters.agents.acp_updates import Story
 from pandar_daemon.adapters.agents.asking import Consent, Question
 from pandar_daemon.adapters.agents.faults import trouble
@@ -58,6 +59,7 @@ class AcpDriver(Peer):
         self._now = now
         self._story = Story(self._quirks)
         self._cwd, self._wanted = "", ""
+        self._steers = False
 
     def open(self, cwd: str, session_id: str = "") -> bytes:
         """Begin."""
@@ -74,6 +76,21 @@ class AcpDriver(Peer):
         self._story.begin_turn()
         said = {"sessionId": self._session, "prompt": [{"type": "text", "text": text}]}
         return self._request("session/prompt", said, self._prompted)
+
+    def answer(self, request_id: str, verdict: Verdict, text: str = "") -> bytes:
+        """Answer what was asked, once; a reason for a denial is told within the turn if possible.
+
+        The protocol's own answer has no place for it.
+        """
+        permitting = isinstance(self._asking.open(request_id), Permission)
+        answered = super().answer(request_id, verdict, text)
+        denied = verdict is Verdict.DENY and permitting and self._in_turn
+        if not (answered and denied and text and self._steers):
+            return answered
+        told = {"type": "text", "text": text}
+        meta = {"steering": {"idleBehavior": "promptRequired"}}
+        where = {"sessionId": self._session, "prompt": [told], "_meta": meta}
+        return answered + self._request("_session/steering", where, self._steered)
 
     def cancel(self) -> bytes:
         """End the turn: what is open is answered ``cancelled`` first."""
@@ -95,6 +112,8 @@ class AcpDriver(Peer):
             spoken = as_json(hello.get("protocolVersion"))[:SHOWN_MAX]
             self._break(f"speaks version {spoken} of the protocol, not {PROTOCOL_VERSION}")
             return
+        steering = mapping(mapping(hello.get("_meta")).get("steering")).get("supported") is True
+        self._steers = steering and self._quirks.steers
         can_load = mapping(hello.get("agentCapabilities")).get("loadSession") is True
         self._out.append(self._load() if self._wanted and can_load else self._begin())
 
@@ -130,6 +149,9 @@ class AcpDriver(Peer):
         found = trouble(failure.message, failure.data, self._now())
         login = " (it wants to be logged in)" if failure.code == AUTH_REQUIRED else ""
         self._break(f"{what}{login}: {found.error}", found.fault)
+
+    def _steered(self, _reply: Reply) -> None:
+        """Nothing: the turn may have ended meanwhile."""
 
     def _prompted(self, reply: Reply) -> None:
         self._in_turn = False

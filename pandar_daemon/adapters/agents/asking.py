@@ -61,6 +61,10 @@ class Asking:
         """Whether it asked `FLOOD_MAX` times while nothing was answered."""
         return self._refused + OPEN_MAX >= FLOOD_MAX
 
+    def open(self, key: str) -> Open | None:
+        """Return what waits under an id."""
+        return self._open.get(key, (None, None))[1]
+
     def begin(self, key: str, request: Id, asked: Open) -> bytes:
         """Open a request; return its answer when there are too many already."""
         if len(self._open) < OPEN_MAX:

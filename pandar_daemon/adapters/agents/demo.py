@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from pandar_daemon.adapters.agents import jsonrpc
+from pandar_daemon.adapters.agents.demo_faults import do
 from pandar_daemon.adapters.agents.demo_script import Step, resumed, steps_of
 from pandar_daemon.adapters.agents.demo_sessions import Session, Sessions
-from pandar_daemon.adapters.agents.demo_steps import Cancelled, Doing, Ended, Reply, do
+from pandar_daemon.adapters.agents.demo_steps import Cancelled, Doing, Ended, Reply
 from pandar_daemon.adapters.agents.jsonrpc import (
     METHOD_NOT_FOUND,
     Answer,

@@ -5,15 +5,12 @@ It yields the numbers of requests it waits for, or seconds to let pass, and is s
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from pandar_daemon.adapters.agents.demo_script import Step
 from pandar_daemon.adapters.agents.jsonrpc import Params
 from pandar_daemon.adapters.agents.shapes import mapping, text
 
@@ -66,23 +63,18 @@ class Talk(Protocol):
         ...
 
 
-def do(talk: Talk, step: Step) -> Doing:
-    """Do a step."""
-    yield from DOING[step.kind](talk, step.value)
-
-
 def _say(talk: Talk, value: str) -> Doing:
-    talk.update(_chunk("agent_message_chunk", value))
+    talk.update(chunk("agent_message_chunk", value))
     yield from ()
 
 
 def _think(talk: Talk, value: str) -> Doing:
-    talk.update(_chunk("agent_thought_chunk", value))
+    talk.update(chunk("agent_thought_chunk", value))
     yield from ()
 
 
 def _run(talk: Talk, value: str) -> Doing:
-    call = _execute(talk, value)
+    call = execute(talk, value)
     if not (yield from _allowed(talk, call)):
         return
     with tempfile.TemporaryFile() as output:
@@ -125,13 +117,13 @@ def _write(talk: Talk, value: str) -> Doing:
 
 
 def _push(talk: Talk, value: str) -> Doing:
-    call = _execute(talk, value)
+    call = execute(talk, value)
     if not (yield from _allowed(talk, call)):
         return
     with (talk.cwd / "pushed.log").open("a") as log:
         log.write(f"{value}\n")
     _finish(talk, call, "completed", "noted in pushed.log\n")
-    talk.update(_chunk("agent_message_chunk", f"I did: {value}\n"))
+    talk.update(chunk("agent_message_chunk", f"I did: {value}\n"))
 
 
 def _question(talk: Talk, value: str) -> Doing:
@@ -145,12 +137,12 @@ def _question(talk: Talk, value: str) -> Doing:
     if reply.get("action") == "cancel":
         raise Cancelled
     said = text(mapping(reply.get("content")).get("answer")) or "nothing"
-    talk.update(_chunk("agent_message_chunk", f"You answered: {said}\n"))
+    talk.update(chunk("agent_message_chunk", f"You answered: {said}\n"))
 
 
 def _slow(talk: Talk, value: str) -> Doing:
     for tick in range(int(value)):
-        talk.update(_chunk("agent_message_chunk", f"tick {tick} "))
+        talk.update(chunk("agent_message_chunk", f"tick {tick} "))
         yield TICK_SEC
 
 
@@ -174,78 +166,13 @@ def _quota(_talk: Talk, value: str) -> Doing:
     raise Ended(error={"code": -32603, "message": message})
 
 
-def _withdraw(talk: Talk, value: str) -> Doing:
-    number = talk.ask("session/request_permission", _permission(_execute(talk, value)))
-    talk.tell("$/cancel_request", {"requestId": number})
-    yield number
-
-
-def _ask_many(talk: Talk, value: str) -> Doing:
-    calls = [_execute(talk, f"echo {n}") for n in range(int(value))]
-    numbers = [talk.ask("session/request_permission", _permission(call)) for call in calls]
-    for number in numbers:  # noqa: UP028 - a list cannot be sent the answers
-        yield number
-
-
-def _flood(talk: Talk, value: str) -> Doing:
-    for _ in range(int(value)):
-        talk.update(_chunk("agent_message_chunk", "x" * 1023 + "\n"))
-    yield from ()
-
-
-def _big_line(talk: Talk, value: str) -> Doing:
-    left = int(value)
-    while left > 0:
-        talk.write(b"x" * min(left, 2**16))
-        left -= 2**16
-    talk.write(b"\n")
-    yield from ()
-
-
-def _garbage(talk: Talk, value: str) -> Doing:
-    talk.write(b"this is {no JSON\n" * int(value or 1))
-    yield from ()
-
-
-def _fork(_talk: Talk, _value: str) -> Doing:
-    subprocess.Popen(  # noqa: S602 - a daemon that somebody else has to find and kill
-        "/bin/sleep 3600 & /bin/sleep 3600",
-        shell=True,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    yield from ()
-
-
-def _crash(_talk: Talk, _value: str) -> Doing:
-    yield from ()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _exit(_talk: Talk, _value: str) -> Doing:
-    yield from ()
-    os._exit(0)
-
-
-def _hang(_talk: Talk, _value: str) -> Doing:
-    yield from ()
-    while True:
-        signal.pause()
-
-
-def _ignore(talk: Talk, _value: str) -> Doing:
-    yield from ()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    talk.stubborn = True
-
-
-def _chunk(kind: str, words: str) -> Params:
+def chunk(kind: str, words: str) -> Params:
+    """Return an update that carries words."""
     return {"sessionUpdate": kind, "content": {"type": "text", "text": words}}
 
 
-def _execute(talk: Talk, command: str) -> Params:
+def execute(talk: Talk, command: str) -> Params:
+    """Return a call that would run a command."""
     return {
         "toolCallId": talk.new_call_id(),
         "name": "shell",
@@ -255,7 +182,8 @@ def _execute(talk: Talk, command: str) -> Params:
     }
 
 
-def _permission(call: Params) -> Params:
+def permission(call: Params) -> Params:
+    """Return what is asked for a call."""
     return {"toolCall": call, "options": OPTIONS}
 
 
@@ -263,7 +191,7 @@ def _allowed(talk: Talk, call: Params) -> Generator[int | float, Reply, bool]:
     """Tell of a call, ask for it by its id alone, and return the answer."""
     talk.update({"sessionUpdate": "tool_call", "status": "pending", **call})
     known = {"toolCallId": call["toolCallId"], "title": call["title"]}
-    reply = yield talk.ask("session/request_permission", _permission(known))
+    reply = yield talk.ask("session/request_permission", permission(known))
     outcome = mapping(reply.get("outcome"))
     if outcome.get("outcome") != "selected":
         raise Cancelled
@@ -271,7 +199,7 @@ def _allowed(talk: Talk, call: Params) -> Generator[int | float, Reply, bool]:
         return True
     _finish(talk, call, "failed", "not allowed")
     words = f"I was not allowed to do this, so I go on without it: {call['title']}\n"
-    talk.update(_chunk("agent_message_chunk", words))
+    talk.update(chunk("agent_message_chunk", words))
     return False
 
 
@@ -279,10 +207,6 @@ def _finish(talk: Talk, call: Params, status: str, output: str = "") -> None:
     update = {"sessionUpdate": "tool_call_update", "toolCallId": call["toolCallId"]}
     block = {"type": "content", "content": {"type": "text", "text": output}}
     talk.update(update | {"status": status} | ({"content": [block]} if output else {}))
-
-
-def _nothing(_talk: Talk, _value: str) -> Doing:
-    yield from ()
 
 
 DOING: Final[dict[str, Callable[[Talk, str], Doing]]] = {
@@ -297,17 +221,5 @@ DOING: Final[dict[str, Callable[[Talk, str], Doing]]] = {
     "limit": _stop("max_tokens"),
     "error": _error,
     "quota": _quota,
-    "lie": _nothing,
-    "twice": _nothing,
-    "withdraw": _withdraw,
-    "askmany": _ask_many,
-    "flood": _flood,
-    "bigline": _big_line,
-    "garbage": _garbage,
-    "fork": _fork,
-    "crash": _crash,
-    "exit": _exit,
-    "hang": _hang,
-    "ignore-cancel": _ignore,
 }
-"""What does each step."""
+"""The steps of an agent that behaves; `demo_faults` has the others."""

@@ -56,7 +56,7 @@ CLAUDE: Final = Profile(
         "DISABLE_TELEMETRY": "1",
     },
     keys=("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"),
-    quirks=Quirks(agent="claude"),
+    quirks=Quirks(agent="claude", steers=True),
 )
 
 _CODEX_CONFIG: Final = """\

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from events.instant import Instant
 from events.running import Assignment
 from pandar_daemon.adapters.agents.acp import AcpDriver
+from pandar_daemon.adapters.agents.codex_app_server import CodexDriver
 from pandar_daemon.adapters.agents.profiles import (
     ACP,
     APP_SERVER,
@@ -112,7 +113,7 @@ class Registry:
         """Return a new driver for it."""
         profile = self._profiles[name]
         if profile.driver == APP_SERVER:
-            raise NotImplementedError
+            return CodexDriver(self._now, profile.quirks)
         return AcpDriver(self._now, profile.quirks)
 
     def program(self, profile: Profile) -> Path:

@@ -65,9 +65,18 @@ def cost_usd(update: Params) -> float | None:
     return float(amount) if isinstance(amount, int | float) and 0 <= amount < 1e9 else None  # noqa: PLR2004
 
 
+_TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "thought_tokens")
+
+
+def less(total: Usage, before: Usage) -> Usage:
+    """Return what came after ``before``; never less than nothing."""
+    ours, theirs = asdict(total), asdict(before)
+    known = [name for name in _TOKENS if ours[name] is not None]
+    return replace(total, **{name: max(0, ours[name] - (theirs[name] or 0)) for name in known})
+
+
 def added(total: Usage, turn: Usage) -> Usage:
     """Return the tokens of both; what neither tells stays unknown. The cost stays ``total``'s."""
     ours, theirs = asdict(total), asdict(turn)
-    names = ("input_tokens", "output_tokens", "cached_tokens", "thought_tokens")
-    known = [name for name in names if (ours[name], theirs[name]) != (None, None)]
+    known = [name for name in _TOKENS if (ours[name], theirs[name]) != (None, None)]
     return replace(total, **{name: (ours[name] or 0) + (theirs[name] or 0) for name in known})

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from events.calls import Scope
 from events.commands import REASON_MAX, ConfirmTask, Decision
+from events.problem import Problem
 from pandar_daemon.adapters.http.approvers import may_decide
 from pandar_daemon.adapters.http.bodies import answer
 from pandar_daemon.adapters.http.deps import TOKEN, Deps, deps
@@ -32,7 +33,7 @@ from pandar_daemon.adapters.http.pages.page import Approval
 from pandar_daemon.adapters.http.positions import caught_up, reached
 from pandar_daemon.adapters.http.writing import send
 from pandar_daemon.domain import links
-from pandar_daemon.domain.refusals import NotFound, Refusal, Rejected, Unavailable
+from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import ApprovalLink
 
 GUESSES: Final = web.AppKey("GUESSES", Guesses)
@@ -251,28 +252,31 @@ async def _sent(
             target=known.link.task_id,
             command_id=str(needs.clock.new_id()),
         )
-    except (Rejected, NotFound) as refusal:
-        return await _lost(request, known, entered, refusal)
-    except Unavailable:
-        return _page(known.approval, HTTPStatus.SERVICE_UNAVAILABLE, entered, _PERHAPS)
     except Refusal as refusal:
-        said = texts.sentence(refusal.problem.detail)
-        return _page(known.approval, HTTPStatus(refusal.problem.status), entered, said)
+        return await _refused(request, known, entered, refusal.problem)
     with suppress(Unavailable):
         await reached(needs, sent.accepted.position)
     return _html("", HTTPStatus.SEE_OTHER, {"Location": known.token})
 
 
-async def _lost(
-    request: web.Request, known: _Known, entered: Entered, refusal: Refusal
+async def _refused(
+    request: web.Request, known: _Known, entered: Entered, problem: Problem
 ) -> web.Response:
     """Show what was decided before, or why the daemon does not take this decision."""
+    status, said = HTTPStatus(problem.status), texts.sentence(problem.detail)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _page(known.approval, HTTPStatus.SERVICE_UNAVAILABLE, entered, _PERHAPS)
+    if status not in _SETTLED:
+        return _page(known.approval, status, entered, said)
     needs = deps(request)
     with suppress(Unavailable):
         await caught_up(needs)
     now = await _approval(needs, known.token, known.link)
-    said = texts.sentence(refusal.problem.detail)
     return _page(now, HTTPStatus.CONFLICT, entered, said, late=True)
+
+
+_SETTLED: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND})
+"""What the daemon answers where the state, or another decision, stands against this one."""
 
 
 # --- answers ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from events import ids
 from events.instant import Instant
-from events.notification import NotificationType, Origin, Outcome
+from events.notification import NotificationType, Origin, Resolution
 from events.notifying import (
     MarkAllRead,
     MarkRead,
@@ -73,7 +73,7 @@ class Notification(Shown, frozen=True, kw_only=True):
     clicked_at: Instant | None
     expires_at: Instant | None
     decided_at: Instant | None
-    outcome: Outcome | None
+    outcome: Resolution | None
     decided_by: str | None
     position: int
     deliveries: list[Delivery]

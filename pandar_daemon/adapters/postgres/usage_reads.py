@@ -54,12 +54,12 @@ class PgUsageReads:
 
 
 def _key(column: str, row: Json) -> object:
-    return int(str(row["key"])) if column in _NUMBERS else row["key"]
+    return int(row["key"]) if column in _NUMBERS else row["key"]
 
 
 def _consumed(row: Json) -> Json:
     """Return a row as the API shows it; the sums of no rows at all are empty."""
-    sums = {name: int(str(row.get(name) or 0)) for name in COUNTED}
+    sums = {name: int(row.get(name) or 0) for name in COUNTED}
     return {
         shown: sums[name] if unit == 1 else sums[name] / unit
         for name in COUNTED

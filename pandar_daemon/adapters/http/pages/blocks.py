@@ -142,7 +142,7 @@ def _facts(card: Json) -> Html | None:
         ("Rule", [text(card, "rule")]),
         ("Attempt", [text(card, "attempt")]),
         ("Progress", [f"{text(card, 'progress')} %"] if text(card, "progress") else []),
-        ("Meanwhile", [text(card, "blocked")]),
+        ("Meanwhile", [texts.sentence(text(card, "blocked"))] if text(card, "blocked") else []),
     ]
     shown = [
         el("div", el("dt", name), [el("dd", value, class_=name.lower()) for value in values])
@@ -157,7 +157,7 @@ def whole(card: Json, sha256: str) -> Html:
     shown = msgspec.json.format(msgspec.json.encode(card, order="sorted"), indent=2).decode()
     return el(
         "details",
-        el("summary", "The whole card, and its hash"),
+        el("summary", "The whole card · SHA-256 ", el("code", f"{sha256[:12]}…")),
         el("p", "SHA-256 ", el("code", sha256), class_="hash"),
         el("pre", el("code", shown), class_="code whole"),
         class_="whole-card",

@@ -77,7 +77,7 @@ def decision_form(
         _choices(texts.texts(confirmation["card"], "choices"), entered),
         _reason(kind, entered, problem),
         _scopes(confirmation, entered) if not kind and may_approve else None,
-        _meanings(ways),
+        None if kind == "question" else _meanings(ways),
         _bar(ways, _MAIN.get(kind, "approve")),
     )
 
@@ -109,7 +109,7 @@ def _choices(choices: list[str], entered: Entered) -> Html | None:
 
 
 def _reason(kind: str, entered: Entered, problem: str) -> Html:
-    label = "Your answer" if kind == "question" else "Reason, or what to change"
+    label = _LABEL_OF_TEXT.get(kind, "Reason")
     described = "reason-problem reason-hint" if problem else "reason-hint"
     return el(
         "div",
@@ -131,6 +131,7 @@ def _reason(kind: str, entered: Entered, problem: str) -> Html:
     )
 
 
+_LABEL_OF_TEXT: Final = {"question": "Your answer, in words", "": "Reason, or what to change"}
 _HINTS: Final = {
     "question": f"It goes to the agent. At most {REASON_MAX} characters.",
     "budget": f"It stands in the task's history. At most {REASON_MAX} characters.",
@@ -195,7 +196,7 @@ def _pattern(card: Json, entered: Entered) -> Html:
 
 
 def _meanings(ways: list[Button]) -> Html | None:
-    known = [way for way in ways if way.means]
+    known = [way for way in ways if way.means and way.means.casefold() != way.label.casefold()]
     if not known:
         return None
     shown = [el("div", el("dt", way.label), el("dd", way.means)) for way in reversed(known)]

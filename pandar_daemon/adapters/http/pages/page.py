@@ -128,13 +128,12 @@ def _of_task(approval: Approval) -> Html:
 
 def _deadline(approval: Approval) -> Html:
     at = datetime.fromisoformat(approval.confirmation["expires_at"])
-    then = texts.text(approval.card, "then") or "it counts as denied"
     return el(
         "p",
         el("span", texts.left(at, approval.now), id="left", class_="left"),
         " · until ",
         _time(at),
-        f"; then {then}",
+        f"; then {texts.then(approval.confirmation)}",
         el("span", id="announced", class_="hidden", role="status"),
         class_="deadline",
         data_until=rfc3339(at),
@@ -164,8 +163,7 @@ def _votes(approval: Approval) -> Html | None:
 
 def _settled(approval: Approval, *, late: bool) -> str:
     confirmation, card = approval.confirmation, approval.card
-    outcome = str(confirmation["status"])
-    heading = texts.OUTCOMES.get(outcome, outcome)
+    outcome, heading = str(confirmation["status"]), texts.outcome(confirmation)
     content = together(
         el("p", _FASTER, class_="banner problem", role="alert") if late else None,
         el(
@@ -249,10 +247,11 @@ def _main(approval: Approval, content: Html, **attributes: str) -> Html:
 
 def _footer(approval: Approval) -> Html:
     confirmation = approval.confirmation
+    said = "You decide here as " if approval.is_pending else "This link was made for "
     return el(
         "footer",
         blocks.whole(approval.card, str(confirmation["card_sha256"])),
-        el("p", "You decide here as ", el("strong", approval.approver), ".", class_="small"),
+        el("p", said, el("strong", approval.approver), ".", class_="small"),
     )
 
 

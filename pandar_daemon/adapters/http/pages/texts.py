@@ -10,6 +10,7 @@ from projections.confirmation_tables import (
     APPROVED,
     CANCELLED,
     CHANGES,
+    DECIDED,
     DENIED,
     EXPIRED,
     WITHDRAWN,
@@ -65,6 +66,11 @@ _MEANINGS: Final = {
     EXPIRED: "It counts as denied.",
     WITHDRAWN: "Whoever asked went on, or ended, without an answer.",
     CANCELLED: "The task was cancelled, and this request with it.",
+}
+_THEN: Final = {
+    "deny": "it counts as denied",
+    "cancel": "the task is cancelled",
+    "escalate": "others are asked too",
 }
 _SCOPES: Final = {
     "execution": "everything at the same gates, until this execution ends",
@@ -133,9 +139,21 @@ def _wanted(card: Json, asked_at: str) -> str:
     return known or ("run a command" if text(card, "command") else "go on")
 
 
+def outcome(confirmation: Json) -> str:
+    """Return what was decided, in a word or two."""
+    status = str(confirmation["status"])
+    answered = confirmation["gate"] == "question" and status in DECIDED
+    return "Answered" if answered else OUTCOMES.get(status, status)
+
+
 def meaning(status: str) -> str:
     """Return what an outcome without a decision means."""
     return _MEANINGS.get(status, "")
+
+
+def then(confirmation: Json) -> str:
+    """Return what comes of it when nobody decides in time."""
+    return _THEN["deny" if confirmation["escalated"] else str(confirmation["on_timeout"])]
 
 
 def scope(confirmation: Json) -> str:

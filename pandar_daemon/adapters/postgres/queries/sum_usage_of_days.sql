@@ -20,7 +20,7 @@ FROM (
         AND ($2::text IS NULL OR agent = $2)
         AND ($3::date IS NULL OR day >= $3)
         AND ($4::date IS NULL OR day <= $4)
-) AS some
+) AS wanted
 GROUP BY GROUPING SETS ((key), ())
 ORDER BY
     grouping(key) DESC,
