@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "demo": ("demo:demo", "See a task, its gate and its approval, in a minute."),
     "serve": ("daemon:serve", "Run some of Pandar's roles, against servers of yours."),
     "task": ("tasks:task", "File tasks, look at them, decide."),
+    "pending": ("pending:pending", "List what waits for somebody to decide."),
     "project": ("projects:project", "Make projects and look at them."),
     "agents": ("agents:agents", "Install agents, and see which of them work."),
     "usage": ("usage:usage", "Sum what tasks consumed, and what that cost."),

@@ -93,16 +93,15 @@ async def _story(settings: Settings, ready: Ready, *, approve: bool) -> Exit:
 
 
 async def _decided(api: Api, task_id: int) -> Status:
-    """Return the status in which a task ends; it is shown what happens meanwhile."""
-    from events.task import TERMINAL, Status  # noqa: PLC0415
+    """Return the status in which a task ends."""
+    from events.task import TERMINAL  # noqa: PLC0415
     from pandar_daemon.cli.resume import messages  # noqa: PLC0415
-    from pandar_daemon.cli.rows import TaskRow, read  # noqa: PLC0415
 
+    ends = {f"task.{status}": status for status in TERMINAL}
     async with aclosing(messages(api, f"/tasks/{task_id}/stream")) as stream:
-        async for _ in stream:
-            row = read(TaskRow, await api.get(f"/tasks/{task_id}"))
-            if row.status in TERMINAL:
-                return Status(row.status)
+        async for message in stream:
+            if message.event in ends:
+                return ends[message.event]
     raise AssertionError("a stream of the API goes on by itself")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from pandar_daemon.cli.pending import link
 from pandar_daemon.cli.reach import InOrder, as_json, asks, talk
 from pandar_daemon.cli.task_actions import ACTIONS
 from pandar_daemon.cli.values import WHEN, metadata
@@ -201,5 +202,5 @@ def logs(
     return talk(ctx, conversation)
 
 
-for _action in ACTIONS:
+for _action in (*ACTIONS, link):
     task.add_command(_action)

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from events import codec, ids, subjects
+from events import codec, ids
 from events import task as did
 from events.command import Command
 from events.envelope import Recorded
@@ -24,10 +24,10 @@ from events.notifying import ResolveNotification
 from events.task import Event
 from pandar_daemon.domain.notify import Scene, announcements, kind_of, recipients
 from pandar_daemon.domain.notify_subject import Open, Subject, approvers, closed
-from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import EventStore
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.facts import Facts
+from pandar_daemon.services.orders import order
 
 log = structlog.get_logger(__name__)
 
@@ -145,16 +145,7 @@ class Announcer:
     async def _send(self, jobs: Sequence[Job], limit: asyncio.Semaphore) -> None:
         async with limit:
             for job in jobs:
-                try:
-                    await self._asker.ask(
-                        subjects.command(job.action, None, job.target),
-                        msgspec.json.encode(job.command),
-                        job.command_id,
-                    )
-                except Unavailable:
-                    raise
-                except Refusal as refusal:
-                    log.info("notifier.refused", action=job.action, reason=str(refusal))
+                await order(self._asker, job.action, job.target, job.command, job.command_id)
 
 
 def _decoded(recorded: Recorded) -> Event | None:

@@ -16,17 +16,15 @@ import asyncio
 from collections import deque
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 import msgspec
 import structlog
 
-from events import ids, subjects
-from events.command import Command
+from events import ids
 from events.notifying import ReportChannel, ReportDelivery
 from pandar_daemon.domain.notify import reminder
 from pandar_daemon.domain.outbox import LIMIT, Batch, Line, Route, due, lines_of, retry_at, wake_at
-from pandar_daemon.domain.refusals import Refusal, Unavailable
+from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import (
     Channels,
     Clock,
@@ -39,8 +37,8 @@ from pandar_daemon.ports import (
 )
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.composing import Composer
+from pandar_daemon.services.orders import insist, order
 from pandar_daemon.services.outgoing import Outgoing
-from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.targets import Targets
 
 log = structlog.get_logger(__name__)
@@ -181,7 +179,7 @@ class Deliverer:
             next_at=again,
         )
         name = f"system-nr-{delivery.delivery_id.hex}-{report.attempt}"
-        await self._insist("notification.report", target, report, name)
+        await insist(self._asker, "notification.report", target, report, name)
         await self.outgoing.fresh(target)
 
     async def _report_channel(self, batch: Batch, answer: Delivered, *, is_broken: bool) -> None:
@@ -198,7 +196,7 @@ class Deliverer:
             disabled=gone,
         )
         name = f"system-nx-{batch.message_id.hex}-{batch.attempt}"
-        await self._insist("notification.channel", ids.settings_id(user), report, name)
+        await insist(self._asker, "notification.channel", ids.settings_id(user), report, name)
 
     async def _remind(self, now: datetime) -> None:
         for told in list(self.outgoing.open):
@@ -206,23 +204,5 @@ class Deliverer:
                 continue
             command = reminder(told)
             name = f"system-nm-{told.notification_id.hex}-{command.number}"
-            await self._ask("notification.remind", told.notification_id, command, name)
+            await order(self._asker, "notification.remind", told.notification_id, command, name)
             await self.outgoing.fresh(told.notification_id)
-
-    async def _insist(self, action: str, target: UUID, command: Command, name: str) -> None:
-        for pause in pauses():
-            try:
-                await self._ask(action, target, command, name)
-            except Unavailable:
-                await asyncio.sleep(pause)
-            else:
-                return
-
-    async def _ask(self, action: str, target: UUID, command: Command, name: str) -> None:
-        try:
-            body = msgspec.json.encode(command)
-            await self._asker.ask(subjects.command(action, None, target), body, name)
-        except Unavailable:
-            raise
-        except Refusal as refusal:
-            log.info("delivery.refused", action=action, reason=str(refusal))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
@@ -22,9 +23,11 @@ from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import UsageBy, UsageFilter
 from projections.usage import USAGE
 from tests.support.api import Api, Person, running_api
+from tests.support.descriptions import keys
 from tests.support.lives import created, random_lives
 from tests.support.log import assert_folded
 from tests.support.reading import Scene, scene
+from tests.support.recorded_api import Ran, pandar
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
 
@@ -203,13 +206,18 @@ async def run(api: Api, person: Person, project: int, *ends: Usage, agent: str =
     return task
 
 
+def as_described(body: Json, shape: type) -> bool:
+    """Return whether an answer has every field of its shape, of the right type, and no other."""
+    return keys(msgspec.to_builtins(msgspec.convert(body, shape))) == keys(body)
+
+
 async def test_usage_over_http(api: Api) -> None:
     """What runners told comes back by day and by task, with what has no price told apart."""
     person = api.person()
     project = await person.project()
     task = await run(api, person, project, DEAR, UNPRICED)
     found = await person.get("/usage")
-    msgspec.convert(found, UsageSums)
+    assert as_described(found, UsageSums)
     (day,) = found["items"]
     assert abs(date.fromisoformat(day.pop("day")) - datetime.now(UTC).date()).days <= 1
     assert day == found["total"]
@@ -226,7 +234,7 @@ async def test_the_usage_of_a_task(api: Api) -> None:
     person = api.person()
     task = await run(api, person, await person.project(), DEAR, UNPRICED)
     found = await person.get(f"/tasks/{task}/usage")
-    msgspec.convert(found, TaskUsage)
+    assert as_described(found, TaskUsage)
     first, second = found["items"]
     assert (first["attempt"], first["agent"], first["status"]) == (1, "demo", "paused")
     assert (first["cost_usd"], first["thought_tokens"]) == (0.123456, None)
@@ -297,3 +305,27 @@ async def test_what_cannot_be_asked(api: Api, asked: str, field: str) -> None:
     """The parameter at fault is named."""
     problem = await api.person().refused("GET", f"/usage?{asked}", 422)
     assert problem["errors"][0]["field"] == field
+
+
+# --- by the command line ---------------------------------------------------------------------
+
+
+async def test_the_command_line_sums_it_up(api: Api) -> None:
+    """The table for people, the API's answer for programs, and a line on the task's card."""
+    person = api.person()
+    task = await run(api, person, await person.project(), DEAR, UNPRICED)
+    way = {"PANDAR_URL": api.base_url, "PANDAR_TOKEN": person.token}
+    by_task = await pandar(None, "usage", "--by", "task", "--since", "1d", **way)
+    assert by_task == Ran(
+        0,
+        "TASK  RUNS    CPU     IN  CACHED  OUT    USD\n"
+        f"{task}        2  1.5 s  7,000     400  150  0.12+\n"
+        "1 run used tokens and nobody told what these cost\n",
+        "",
+    )
+    found = await pandar(None, "usage", "--by", "agent", "--agent", "demo", "--json", **way)
+    assert json.loads(found.out) == await person.get("/usage?by=agent&agent=demo")
+    none = await pandar(None, "usage", "--agent", "", "--project", "1", **way)
+    assert none.out.startswith("Nothing has ended since 20")
+    card = await pandar(None, "task", "show", str(task), **way)
+    assert "used       tokens 7,000 in, 400 cached, 150 out; at least 0.12 USD\n" in card.out

@@ -156,3 +156,55 @@ def test_a_line_of_the_limit_is_read() -> None:
     inbox = Inbox(len(data) - 1)
     assert list(inbox.feed(data + b"\n" + b"{}\n")) == [TooLong()]
     assert list(inbox.feed(b"{}\n")) == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    [
+        "update",
+        "sessionUpdate",
+        "toolCall",
+        "toolCallId",
+        "content",
+        "rawInput",
+        "locations",
+        "options",
+        "kind",
+        "requestedSchema",
+        "_meta",
+        "usage",
+        "cost",
+        "stopReason",
+        "error",
+        "codex",
+        "status",
+        "title",
+    ]
+)
+KINDS = st.sampled_from(["tool_call", "agent_message_chunk", "usage_update", "session_info_update"])
+FIELDS = st.dictionaries(NAMES, JSON | KINDS | st.dictionaries(NAMES, JSON | KINDS))
+METHODS = st.sampled_from(
+    ["session/update", "session/request_permission", "elicitation/create", "$/cancel_request"]
+)
+STRANGE = st.one_of(
+    st.builds(lambda method, params: line(method=method, params=params), METHODS, FIELDS),
+    st.builds(lambda method, p: line(id=1, method=method, params=p), METHODS, FIELDS),
+    st.builds(lambda result: line(id=3, result=result), FIELDS),
+    st.builds(lambda error: line(id=3, error=error), FIELDS),
+    st.binary(max_size=30).map(lambda data: data + b"\n"),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STRANGE, max_size=5))
+def test_nothing_an_agent_writes_raises(lines: list[bytes]) -> None:
+    """Whatever it writes is heard, passed over, or the end."""
+    made = prompted()
+    for data in (*lines, b""):
+        heard, out = made.receive(data)
+        assert isinstance(out, bytes)
+        assert all(msgspec.json.encode(each) for each in heard)

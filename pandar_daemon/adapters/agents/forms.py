@@ -44,7 +44,7 @@ class Form(Struct, frozen=True):
         asked = [f"{n}. {_asked(each)}" for n, each in enumerate(self.fields, 1)]
         if len(self.fields) == 1:
             asked = [_asked(self.fields[0])] if self.fields[0].title not in self.message else []
-        return cut("\n".join([self.message, *asked]), TEXT_MAX)
+        return cut("\n".join(filter(None, [self.message, *asked])), TEXT_MAX)
 
     @property
     def choices(self) -> list[str]:
