@@ -11,7 +11,7 @@ from typing import Final, get_args
 import msgspec
 from msgspec import Raw
 
-from events import notification, project, schedule, task
+from events import grant, notification, project, schedule, task
 from events.envelope import Recorded
 from events.task import Event, Json
 from events.upcast import upcast
@@ -29,6 +29,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         schedule.ScheduleEvent,
         notification.NotificationEvent,
         notification.SettingsEvent,
+        grant.GrantEvent,
     )
     for event in get_args(union)
 }

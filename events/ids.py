@@ -39,6 +39,11 @@ def notification_id(event_id: UUID, user: str) -> UUID:
     return uuid5(event_id, f"notification {user}")
 
 
+def grant_stream(grant_id: UUID) -> str:
+    """Return the stream of a standing grant, for example ``grant-018f…``."""
+    return f"grant-{grant_id}"
+
+
 def notification_stream(notification: UUID) -> str:
     """Return the stream of a notification, for example ``notification-018f…``."""
     return f"notification-{notification}"

@@ -89,7 +89,7 @@ class Session:
         self._told: int | None = None
         self._told_at = -PROGRESS_INTERVAL_SEC
 
-    def receive(self, signal: AnySignal) -> list[Effect]:  # noqa: C901, PLR0911 - one match is the table
+    def receive(self, signal: AnySignal) -> list[Effect]:  # noqa: C901, PLR0911, PLR0912 - one match is the table
         """Take note of what happened; return what is to be done, in order. Never raises."""
         match signal:
             case _ if self.phase is Phase.OVER:

@@ -50,7 +50,8 @@ class Launch(Struct, frozen=True, kw_only=True):
 
     The paths of ``files`` are relative to HOME. ``tells_usage``: a turn that succeeded without
     usage did not succeed. ``denies_softly``: after a denial the turn goes on; else it is over, and
-    the reason is passed on with the next prompt.
+    the reason is passed on with the next prompt. ``hears_reasons``: the text of a denial reaches it
+    within the turn.
     """
 
     argv: tuple[str, ...]
@@ -58,6 +59,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     files: Mapping[str, str] = {}
     tells_usage: bool = True
     denies_softly: bool = True
+    hears_reasons: bool = False
 
 
 class Agents(Protocol):

@@ -27,7 +27,7 @@ from pandar_daemon.domain.notify_subject import Open, Subject, approvers, closed
 from pandar_daemon.ports import EventStore
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.facts import Facts
-from pandar_daemon.services.orders import order
+from pandar_daemon.services.orders import insist
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class Announcer:
     async def tell(self, batch: Sequence[Recorded]) -> None:
         """Send what follows from the next events of the log; return when all of it is answered.
 
-        Raises `Unavailable` or ``ConnectionError``: begin anew then, where all was told.
+        Raises ``ConnectionError`` when the log is away: begin anew then, where all was told.
         """
         by_stream: dict[str, list[Job]] = {}
         for recorded in batch:
@@ -145,7 +145,7 @@ class Announcer:
     async def _send(self, jobs: Sequence[Job], limit: asyncio.Semaphore) -> None:
         async with limit:
             for job in jobs:
-                await order(self._asker, job.action, job.target, job.command, job.command_id)
+                await insist(self._asker, job.action, job.target, job.command, job.command_id)
 
 
 def _decoded(recorded: Recorded) -> Event | None:

@@ -5,9 +5,10 @@ Each message passes through::
     due (see `domain.outbox`) ─▶ judge: is it still to be sent, by the log? ─▶ whole channel, link
         ─▶ send ─▶ report: sent, or failed and tried again at …, or failed for good
 
-One message is under way through each channel of each user, whatever happens to the others. Dying
-between send and report sends it again, under the same message id. A report is repeated until it is
-answered; it is never the message that is sent again for a report that was not.
+One message at a time is under way through each channel of each user, whatever happens to others;
+one that asks for a decision waits for none of them. Dying between send and report sends it again,
+under the same message id. A report is repeated until it is answered; it is never the message that
+is sent again for a report that was not.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 PAUSE_SEC: Final = 1.0
 """After an outage on our own side, before a message is looked at again."""
+ASKING_MAX: Final = 4
+"""Messages under way through one channel, when those that begin ask for a decision."""
 NO_CHANNEL: Final = Delivered(fate=Fate.REFUSED, detail="nobody names this channel any more")
 
 
@@ -71,7 +74,7 @@ class Deliverer:
         self._composer = Composer(links)
         self._clock = clock
         self._sent: dict[Route, deque[datetime]] = {}
-        self._under_way: dict[Route, asyncio.Task[None]] = {}
+        self._under_way: dict[asyncio.Task[None], Batch] = {}
 
     async def step(self) -> float:
         """Begin to send what is due; return in how many seconds there is more, as is known now.
@@ -81,9 +84,9 @@ class Deliverer:
         await self.outgoing.read_up()
         now = self._clock.now()
         await self._remind(now)
-        lines = [line for line in self._lines() if line.route not in self._under_way]
+        lines = self._lines()
         for batch in due(lines, now, self._sent):
-            if batch.route not in self._under_way:
+            if self._is_free_for(batch):
                 self._begin(batch, now)
         later = wake_at(lines, now, self._sent)
         return PAUSE_SEC if later is None else max((later - now).total_seconds(), 0.0)
@@ -91,29 +94,37 @@ class Deliverer:
     async def idle(self) -> None:
         """Return once nothing is under way."""
         while self._under_way:
-            await asyncio.wait(self._under_way.values())
+            await asyncio.wait(self._under_way)
 
     async def stop(self) -> None:
         """Give up what is under way; it is sent again by whoever goes on."""
-        tasks = list(self._under_way.values())
+        tasks = list(self._under_way)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
     def _lines(self) -> list[Line]:
-        return lines_of(self.outgoing.open)
+        """Return all that is to be sent and is not under way."""
+        begun = {
+            line.delivery.delivery_id for one in self._under_way.values() for line in one.lines
+        }
+        lines = lines_of(self.outgoing.open)
+        return [line for line in lines if line.delivery.delivery_id not in begun]
+
+    def _is_free_for(self, batch: Batch) -> bool:
+        beside = sum(one.route == batch.route for one in self._under_way.values())
+        return not beside or (batch.asks and beside < ASKING_MAX)
 
     def _begin(self, batch: Batch, now: datetime) -> None:
-        route = batch.route
         if batch.attempt == 1:
-            self._sent.setdefault(route, deque(maxlen=LIMIT)).append(now)
+            self._sent.setdefault(batch.route, deque(maxlen=LIMIT)).append(now)
         task = asyncio.create_task(self._deliver(batch), name="delivery")
-        self._under_way[route] = task
-        task.add_done_callback(lambda _: self._ended(route))
+        self._under_way[task] = batch
+        task.add_done_callback(self._ended)
 
-    def _ended(self, route: Route) -> None:
-        del self._under_way[route]
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._under_way[task]
         self.news.set()
 
     async def _deliver(self, batch: Batch) -> None:
@@ -158,6 +169,8 @@ class Deliverer:
             await self._report(batch, line, answer, again)
         if answer is not NO_CHANNEL and again is None:
             await self._report_channel(batch, answer, is_broken=fault is not None)
+        for line in batch.lines:
+            await self.outgoing.fresh(line.notification.notification_id)
 
     def _again(self, batch: Batch, answer: Delivered) -> datetime | None:
         if answer.fate is not Fate.LATER:
@@ -180,7 +193,6 @@ class Deliverer:
         )
         name = f"system-nr-{delivery.delivery_id.hex}-{report.attempt}"
         await insist(self._asker, "notification.report", target, report, name)
-        await self.outgoing.fresh(target)
 
     async def _report_channel(self, batch: Batch, answer: Delivered, *, is_broken: bool) -> None:
         """Take note of a channel that fails for good, or of one that works again."""
@@ -204,5 +216,9 @@ class Deliverer:
                 continue
             command = reminder(told)
             name = f"system-nm-{told.notification_id.hex}-{command.number}"
-            await order(self._asker, "notification.remind", told.notification_id, command, name)
+            try:
+                await order(self._asker, "notification.remind", told.notification_id, command, name)
+            except Unavailable as error:
+                log.info("delivery.reminder_waits", reason=str(error))
+                return
             await self.outgoing.fresh(told.notification_id)

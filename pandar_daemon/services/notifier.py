@@ -74,48 +74,50 @@ class Notifier:
         """Follow ``feed`` and send through ``channels`` while ``holder`` leads."""
         self._store = store
         self._feed = feed
-        self._reads = reads
         self._checkpoints = checkpoints
         self._lead = Lead(leadership, clock, FOLLOWER, holder)
         self._asker = asker
-        self._channels = channels
-        self._sealer = sealer
-        self._links = links
         self._clock = clock
+        self._deliverer = Deliverer(
+            store=store,
+            reads=reads,
+            asker=asker,
+            channels=channels,
+            sealer=sealer,
+            links=links,
+            clock=clock,
+        )
 
     async def run(self) -> None:
         """Tell until cancelled; a bus or database that is away is waited for."""
-        await self._lead.run(self._look, PAUSE_SEC)
+        try:
+            await self._lead.run(self._look, PAUSE_SEC)
+        finally:
+            await self._deliverer.stop()
 
     async def _look(self) -> bool:
         return await self._lead.look(LEAD_SEC, self._tell)
 
     async def _tell(self) -> bool:
-        """Tell until the lead is lost; raises what ends the following of the log."""
-        deliverer = Deliverer(
-            store=self._store,
-            reads=self._reads,
-            asker=self._asker,
-            channels=self._channels,
-            sealer=self._sealer,
-            links=self._links,
-            clock=self._clock,
-        )
-        following = asyncio.create_task(self._follow(deliverer), name="notifier:follow")
+        """Tell until the lead is lost; raises what ends the following of the log.
+
+        What is under way then goes on: a message that was sent is to be reported, not sent again.
+        """
+        following = asyncio.create_task(self._follow(), name="notifier:follow")
         try:
-            return await self._deliver(deliverer, following)
+            return await self._deliver(following)
         finally:
             following.cancel()
             await asyncio.wait({following})
-            await deliverer.stop()
 
-    async def _deliver(self, deliverer: Deliverer, following: asyncio.Task[None]) -> bool:
+    async def _deliver(self, following: asyncio.Task[None]) -> bool:
+        deliverer = self._deliverer
         recover_at = self._clock.boottime()
         while await self._lead.held(LEAD_SEC):
             if following.done():
                 following.result()
             if self._clock.boottime() >= recover_at:
-                await self._recover(deliverer)
+                await self._recover()
                 recover_at = self._clock.boottime() + RECOVER_SEC
             deliverer.news.clear()
             pause = await deliverer.step()
@@ -124,21 +126,21 @@ class Notifier:
                     await deliverer.news.wait()
         return False
 
-    async def _recover(self, deliverer: Deliverer) -> None:
+    async def _recover(self) -> None:
         try:
-            await deliverer.outgoing.recover()
+            await self._deliverer.outgoing.recover()
         except Unavailable as error:  # the read model is being made
             log.info("notifier.not_recovered", reason=str(error))
 
-    async def _follow(self, deliverer: Deliverer) -> None:
+    async def _follow(self) -> None:
         position = await self._checkpoints.position(FOLLOWER)
         announcer = Announcer(self._store, self._asker, position)
         moved_at = self._clock.boottime()
         async with aclosing(self._feed.batches(position, BATCH_MAX)) as batches:
             async for batch in batches:
                 for recorded in batch:
-                    deliverer.outgoing.hear(recorded)
-                deliverer.news.set()
+                    self._deliverer.outgoing.hear(recorded)
+                self._deliverer.news.set()
                 await announcer.tell(batch)
                 if self._clock.boottime() - moved_at >= MOVE_SEC:
                     await self._checkpoints.move(FOLLOWER, batch[-1].position)

@@ -1,7 +1,7 @@
 """Installs the pinned agents and runs the tests of this folder on them.
 
-``python -m tests.agents [ARGUMENT OF PYTEST]...``. Where npm does not answer, it says so in one line
-and is content. Where it can, it runs the tests in a network of their own that has 127.0.0.1 alone.
+``python -m tests.agents [ARGUMENT OF PYTEST]...``. Where npm does not answer, it says so in one
+line and is content. Where it can, it runs the tests in a network that has 127.0.0.1 alone.
 """
 
 from __future__ import annotations

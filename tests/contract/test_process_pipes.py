@@ -98,9 +98,13 @@ async def test_typing_on_a_terminal(host: Host, cwd: Path) -> None:
     assert (await process.wait()).exit_code == 0
 
 
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def test_a_pipe_to_what_cannot_be_started(host: Host, cwd: Path) -> None:
     """A failure to start names the program, and no descriptor of ours is left."""
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = _descriptors()
     with pytest.raises(FileNotFoundError):
         await host.start(replace(_piped("true", cwd), argv=("/no/such",)))
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+    assert _descriptors() <= before + 2

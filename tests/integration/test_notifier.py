@@ -20,6 +20,8 @@ from pandar_daemon.domain.channel import mask
 from pandar_daemon.domain.outbox import RETRY_SEC
 from tests.support.notifying import DAY, Newsroom, hook, newsroom, notifications, titles
 from tests.support.receiver import Receiver, receiving
+from tests.support.servers import TestServers
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
 
@@ -340,6 +342,65 @@ async def test_one_channel_does_not_hold_up_another(room: Newsroom, receiver: Re
             await receiver.called(2)
         slow.hold.set()
     assert titles(receiver) == ["Completed: task 1", "Approval needed: task 2"]
+
+
+async def test_a_request_waits_for_no_other_message(room: Newsroom, receiver: Receiver) -> None:
+    """Not even for one that hangs in the same channel; other messages wait for that one."""
+    await room.settings("ann", hook(receiver), debounce_sec=0)
+    for number in (1, 2, 3):
+        await room.task(number)
+    receiver.hold.clear()
+    async with room.telling():
+        await room.complete(1)
+        await receiver.called()
+        await room.complete(2)
+        await room.happened(noted.DeliveryRequested, 2)
+        await room.ask(3)
+        await receiver.called(2)
+        receiver.hold.set()
+        await receiver.called(3)
+        await room.happened(noted.DeliverySent, 3)
+    assert titles(receiver) == [
+        "Completed: task 1",
+        "Approval needed: task 3",
+        "Completed: task 2",
+    ]
+
+
+async def test_a_daemon_that_is_away_is_waited_for(room: Newsroom, receiver: Receiver) -> None:
+    """Nothing is left out, and a message that was sent is reported, not sent again."""
+    await room.task(1, notify=[hook(receiver)])
+    await room.task(2, notify=[hook(receiver)])
+    async with room.telling():
+        await room.complete(1)
+        await room.happened(noted.DeliveryRequested)
+        receiver.hold.clear()
+        room.clock.advance(6)
+        await receiver.called()
+        room.sender.away = True
+        receiver.hold.set()
+        await room.complete(2)
+        await until(lambda: room.sender.refused >= 5)
+        room.sender.away = False
+        await room.happened(noted.DeliverySent)
+        await room.happened(noted.DeliveryRequested, 2)
+        room.clock.advance(6)
+        await room.happened(noted.DeliverySent, 2)
+    assert titles(receiver) == ["Completed: task 1", "Completed: task 2"]
+
+
+async def test_a_database_that_restarts_is_waited_for(
+    room: Newsroom, receiver: Receiver, servers: TestServers
+) -> None:
+    """The notifier goes on by itself, where it was."""
+    await room.task(1, notify=[hook(receiver)])
+    async with room.telling():
+        await room.happened(did.TaskStarted)
+        await servers.restart_postgres()
+        await room.complete(1)
+        room.clock.advance(6)
+        await room.happened(noted.DeliverySent)
+    assert titles(receiver) == ["Completed: task 1"]
 
 
 # --- together --------------------------------------------------------------------------------

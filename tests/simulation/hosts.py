@@ -80,7 +80,7 @@ class NoAgents:
 
     def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:
         """See `Agents.launch`."""
-        raise FileNotFoundError(f"no agent {name}")
+        raise FileNotFoundError(f"no agent {name} for task {assignment.task_id} in {home}")
 
     def driver(self, name: str) -> Driver:
         """See `Agents.driver`."""

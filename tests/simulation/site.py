@@ -44,7 +44,7 @@ from tests.simulation.database import (
     SimStore,
     SimViews,
 )
-from tests.simulation.hosts import NoAgents, Machine
+from tests.simulation.hosts import Machine, NoAgents
 from tests.simulation.log_server import LogServer
 from tests.simulation.loop import WORLD
 from tests.simulation.node import Path, SimProcess, Simulation, Trouble

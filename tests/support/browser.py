@@ -43,6 +43,17 @@ KEYS = {
     "Space": (32, " "),
     "ArrowDown": (40, ""),
 }
+STILL = """new Promise((done) => {
+    let last = -1, frames = 0;
+    const look = () => {
+        const now = scrollY + visualViewport.pageTop;
+        frames = now === last ? frames + 1 : 0;
+        last = now;
+        frames > 5 ? done(true) : requestAnimationFrame(look);
+    };
+    look();
+})"""
+"""Is there once the page does not move any more."""
 
 
 def program() -> str | None:
@@ -89,7 +100,8 @@ class Pipe:
 class Page:
     """A tab, and whoever sits before it."""
 
-    def __init__(self, pipe: Pipe, session: str) -> None:
+    def __init__(self, pipe: Pipe, session: str, *, script: bool) -> None:
+        self._script = script
         self._pipe = pipe
         self._session = session
         self._loaded = asyncio.Event()
@@ -115,7 +127,7 @@ class Page:
         """Return the result of a command of the protocol."""
         return await self._pipe.ask(method, self._session, **params)
 
-    async def opened(self, size: tuple[int, int], *, dark: bool, script: bool) -> None:
+    async def opened(self, size: tuple[int, int], *, dark: bool) -> None:
         """Make it a phone or a desk's screen."""
         for domain in ("Page", "Runtime", "Log", "Network", "DOM", "Accessibility"):
             await self.ask(f"{domain}.enable")
@@ -129,7 +141,7 @@ class Page:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.ask("Emulation.setEmulatedMedia", features=[scheme])
-        await self.ask("Emulation.setScriptExecutionDisabled", value=not script)
+        await self.ask("Emulation.setScriptExecutionDisabled", value=not self._script)
 
     # --- looking ---
 
@@ -181,7 +193,7 @@ class Page:
     async def screenshot(self, path: Path, *, whole: bool = False) -> None:
         """Keep a picture of what is seen, or of the whole page."""
         shot = await self.ask("Page.captureScreenshot", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(shot["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(shot["data"]))
 
     async def accessible(self) -> list[Json]:
         """Return what a screen reader knows of: ``{role, name}`` of each node."""
@@ -204,8 +216,13 @@ class Page:
         """Press the middle of an element with the mouse, wherever on the page it is."""
         node = await self._node(selector)
         await self.ask("DOM.scrollIntoViewIfNeeded", nodeId=node)
+        if self._script:
+            await self.run(STILL)
         quad = (await self.ask("DOM.getContentQuads", nodeId=node))["quads"][0]
         x, y = sum(quad[0::2]) / 4, sum(quad[1::2]) / 4
+        if self._script:
+            hit = f"document.elementFromPoint({x}, {y}).closest({selector!r}) !== null"
+            assert await self.run(hit), f"something else is over {selector}"
         for kind in ("mousePressed", "mouseReleased"):
             await self.ask(
                 "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
@@ -248,9 +265,9 @@ class Browser:
         attached = await self._pipe.ask(
             "Target.attachToTarget", targetId=target["targetId"], flatten=True
         )
-        page = Page(self._pipe, attached["sessionId"])
+        page = Page(self._pipe, attached["sessionId"], script=script)
         try:
-            await page.opened(size, dark=dark, script=script)
+            await page.opened(size, dark=dark)
             yield page
         finally:
             await self._pipe.ask("Target.disposeBrowserContext", browserContextId=context)

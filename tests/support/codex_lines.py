@@ -51,7 +51,7 @@ def _tokens(count: int) -> Json:
 
 def completed(status: str = "completed", **error: object) -> bytes:
     """Return the end of a turn."""
-    turn = {"id": TURN, "status": status, "items": [], "error": error or None}
+    turn: Json = {"id": TURN, "status": status, "items": [], "error": error or None}
     return note("turn/completed", turn=turn)
 
 

@@ -18,6 +18,7 @@ from events import notifying as do
 from events import project as was
 from events import task as did
 from events.envelope import Recorded
+from events.problem import Problem
 from events.project import MemberRole
 from events.task import Event, FailureKind, Json, Status
 from pandar_daemon.adapters.channels.registry import ChannelOptions, Registry
@@ -26,7 +27,7 @@ from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.postgres.leases import PgLeadership
 from pandar_daemon.adapters.postgres.notification_reads import PgCheckpoints, PgNotificationReads
 from pandar_daemon.domain.channel import fingerprint, mask
-from pandar_daemon.domain.refusals import Forbidden
+from pandar_daemon.domain.refusals import Forbidden, Refusal
 from pandar_daemon.ports import Headers
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.feed import Feed
@@ -98,16 +99,23 @@ class DeskLinks:
 
 @dataclass
 class DeskSender:
-    """`Sender` that asks a desk, without a bus between; deaf while `away`."""
+    """`Sender` that asks a desk, without a bus between.
+
+    While `away` it answers as a daemon without its database does, and counts.
+    """
 
     at: Desk
-    asked: list[str] = field(default_factory=list)
+    away: bool = False
+    refused: int = 0
 
     async def ask(
         self, subject: str, body: bytes, *, headers: Headers | None = None, timeout_sec: float = 5.0
     ) -> bytes:
         """Return the answer."""
-        self.asked.append(subject)
+        if self.away:
+            self.refused += 1
+            problem = Problem(type="urn:pandar:problem:unavailable", title="Away", status=503)
+            raise Refusal(problem)
         async with asyncio.timeout(timeout_sec):
             return await self.at.handle(subject, body, headers or {})
 
@@ -121,7 +129,7 @@ class Newsroom:
     links: DeskLinks
     sealer: AesSealer
     options: ChannelOptions
-    position: int = 0
+    sender: DeskSender
 
     # --- what happens ---
 
@@ -223,7 +231,7 @@ class Newsroom:
             reads=PgNotificationReads(log.database),
             checkpoints=PgCheckpoints(log.database),
             leadership=PgLeadership(log.database),
-            asker=Asker(DeskSender(self.at), lambda: self.at.token("system:notifier")),
+            asker=Asker(self.sender, lambda: self.at.token("system:notifier")),
             channels=Registry(self.options, self.clock),
             sealer=self.sealer,
             links=self.links,
@@ -308,7 +316,7 @@ async def newsroom(database_url: str, *receivers: Receiver) -> AsyncIterator[New
     async with desk(database_url, clock) as at:
         projecting = asyncio.create_task(at.log.projector().run())
         try:
-            yield Newsroom(at, clock, DeskLinks(), AesSealer((MASTER,)), options)
+            yield Newsroom(at, clock, DeskLinks(), AesSealer((MASTER,)), options, DeskSender(at))
         finally:
             projecting.cancel()
             await asyncio.wait({projecting})

@@ -35,7 +35,7 @@ def _struct(info: inspect.StructType) -> object:
     return info.cls(**{field.name: _value(field.type, field.name) for field in info.fields})
 
 
-def _value(kind: inspect.Type, name: str) -> object:
+def _value(kind: inspect.Type, name: str) -> object:  # noqa: PLR0911 - a table
     match kind:
         case inspect.StrType():
             return f"a {name} — “žluťoučký”"

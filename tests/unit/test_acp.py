@@ -7,6 +7,7 @@ import pytest
 from events.calls import CallKind, Verdict
 from events.task import Usage
 from pandar_daemon.adapters.agents.acp import HELLO
+from pandar_daemon.adapters.agents.quirks import Quirks
 from pandar_daemon.domain.hearing import (
     Asked,
     Called,
@@ -198,6 +199,27 @@ def test_answers_once() -> None:
     assert made.answer("7", Verdict.ALLOW)
     assert made.answer("7", Verdict.DENY) == b""
     assert made.answer("8", Verdict.ALLOW) == b""
+
+
+@pytest.mark.parametrize(
+    ("quirks", "supported", "told"),
+    [(Quirks(steers=True), True, 2), (Quirks(steers=True), False, 1), (Quirks(), True, 1)],
+)
+def test_steers_with_a_reason(quirks: Quirks, *, supported: bool, told: int) -> None:
+    """Why something is denied is said within the turn to who can hear it there."""
+    made = driver(quirks)
+    made.open("/work")
+    meta = {"steering": {"supported": supported}}
+    made.receive(line(id=1, result={"protocolVersion": 1, "_meta": meta}) + began())
+    made.prompt("Do it.")
+    made.receive(asks(7, PUSH))
+    written = messages(made.answer("7", Verdict.DENY, "use a branch"))
+    assert len(written) == told
+    if told == 2:
+        assert written[1]["method"] == "_session/steering"
+        assert written[1]["params"]["prompt"] == [{"type": "text", "text": "use a branch"}]
+        late = line(id=written[1]["id"], error={"code": -1, "message": "too late"})
+        assert heard(made, late) == []
 
 
 def test_hears_a_withdrawal() -> None:

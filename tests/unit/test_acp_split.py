@@ -163,28 +163,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=8,
 )
-NAMES = st.sampled_from(
-    [
-        "update",
-        "sessionUpdate",
-        "toolCall",
-        "toolCallId",
-        "content",
-        "rawInput",
-        "locations",
-        "options",
-        "kind",
-        "requestedSchema",
-        "_meta",
-        "usage",
-        "cost",
-        "stopReason",
-        "error",
-        "codex",
-        "status",
-        "title",
-    ]
-)
+WORDS = """update sessionUpdate toolCall toolCallId content rawInput locations options kind
+requestedSchema _meta usage cost stopReason error codex status title"""
+NAMES = st.sampled_from(WORDS.split())
 KINDS = st.sampled_from(["tool_call", "agent_message_chunk", "usage_update", "session_info_update"])
 FIELDS = st.dictionaries(NAMES, JSON | KINDS | st.dictionaries(NAMES, JSON | KINDS))
 METHODS = st.sampled_from(

@@ -113,6 +113,14 @@ def test_codex_may_speak_its_own_protocol(packages: Path) -> None:
     assert isinstance(registry(packages).driver("codex"), AcpDriver)
 
 
+def test_knows_who_hears_reasons(packages: Path) -> None:
+    """Claude and Codex' own protocol can be told something within a turn."""
+    told = {name: launch(packages, name).hears_reasons for name in PROFILES}
+    assert told == {"claude": True, "codex": False, "gemini": False}
+    chosen = {"PANDAR_AGENT_CODEX_DRIVER": "app-server"}
+    assert launch(packages, "codex", **chosen).hears_reasons is True
+
+
 def test_gemini_has_settings(packages: Path) -> None:
     """Its settings choose the key as the way to log in, and send nothing home."""
     settings = json.loads(launch(packages, "gemini").files[".gemini/settings.json"])

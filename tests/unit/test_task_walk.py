@@ -53,7 +53,7 @@ Sketch = tuple[object, ...]
 
 
 def sketch(place: Place) -> Sketch:
-    """Return what makes two places the same: what no rule looks at is left out, as ids and times."""
+    """Return what makes two places the same; ids, times and what no rule reads are left out."""
     task = place.task
     return (
         task.status,

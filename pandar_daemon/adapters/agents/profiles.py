@@ -109,7 +109,7 @@ CODEX_APP_SERVER: Final = Profile(
     defaults=CODEX.defaults,
     keys=CODEX.keys,
     driver=APP_SERVER,
-    quirks=Quirks(agent="codex", includes_cached=True),
+    quirks=Quirks(agent="codex", includes_cached=True, steers=True),
 )
 
 _GEMINI_SETTINGS: Final = """\

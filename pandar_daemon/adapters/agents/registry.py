@@ -107,6 +107,7 @@ class Registry:
             files={path: _file(text, values) for path, text in profile.files.items()},
             tells_usage=profile.tells_usage,
             denies_softly=profile.denies_softly,
+            hears_reasons=profile.quirks.steers,
         )
 
     def driver(self, name: str) -> Driver:

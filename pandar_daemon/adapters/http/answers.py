@@ -32,6 +32,7 @@ class Task(Answer, frozen=True, kw_only=True):
     name: str
     description: str
     command: str
+    prompt: str | None
     priority: Priority
     status: Status
     status_reason: str | None
@@ -50,6 +51,7 @@ class Task(Answer, frozen=True, kw_only=True):
     attempt: int
     execution_id: UUID | None
     runner_id: str | None
+    agent: str | None
     confirmation_id: UUID | None
     version: int
     position: int

@@ -152,7 +152,33 @@ def _facts(card: Json) -> Html | None:
     return _section("About it", el("dl", shown, class_="facts")) if shown else None
 
 
-def whole(card: Json, sha256: str) -> Html:
+_TEXTS: Final = frozenset(
+    {
+        *("kind", "task_id", "task_name", "project_id", "agent", "attempt", "branch", "gate"),
+        *("rule", "severity", "why", "tool", "call_kind", "title", "command", "diff", "input"),
+        *("cwd", "diff_sha256", "call_sha256", "intent", "blocked", "expires_at", "on_timeout"),
+        *("then", "approve", "deny", "changes", "question", "progress", "execution_id"),
+        "runner_id",
+    }
+)
+_LISTS: Final = frozenset({"gates", "paths", "hosts", "choices", "cut"})
+_OBJECTS: Final = frozenset({"spent", "limits"})
+
+
+def has_more(card: Json) -> bool:
+    """Tell whether something stands on a card that has no place of its own on the page."""
+    return not all(_is_placed(name, value) for name, value in card.items())
+
+
+def _is_placed(name: str, value: object) -> bool:
+    if name in _TEXTS:
+        return isinstance(value, str | int)
+    if name in _LISTS:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return name in _OBJECTS and isinstance(value, dict)
+
+
+def whole(card: Json, sha256: str, *, is_open: bool) -> Html:
     """Return the card as it was recorded, to the last of its fields, and its hash."""
     shown = msgspec.json.format(msgspec.json.encode(card, order="sorted"), indent=2).decode()
     return el(
@@ -161,4 +187,5 @@ def whole(card: Json, sha256: str) -> Html:
         el("p", "SHA-256 ", el("code", sha256), class_="hash"),
         el("pre", el("code", shown), class_="code whole"),
         class_="whole-card",
+        open=is_open,
     )

@@ -1,6 +1,6 @@
 """The form that decides: for people with a thumb, a keyboard or a screen reader.
 
-Its first button does nothing: it is the one that Enter in a text field would press.
+Its first button decides nothing: it is the one that Enter presses in a field.
 """
 
 from __future__ import annotations
@@ -83,8 +83,12 @@ def decision_form(
 
 
 def inert_button() -> Html:
-    """Return what Enter presses in a form whose first button it is: nothing."""
-    return el("button", type="submit", disabled=True, hidden=True, aria_hidden="true")
+    """Return what Enter presses in a form whose first button it is: it decides nothing.
+
+    It must be there for browsers, if not for eyes: one that is disabled, or that is not shown at
+    all, is passed over for the next one.
+    """
+    return el("button", type="submit", class_="hidden", id="inert", tabindex=-1, aria_hidden="true")
 
 
 def _choices(choices: list[str], entered: Entered) -> Html | None:

@@ -250,7 +250,11 @@ def _footer(approval: Approval) -> Html:
     said = "You decide here as " if approval.is_pending else "This link was made for "
     return el(
         "footer",
-        blocks.whole(approval.card, str(confirmation["card_sha256"])),
+        blocks.whole(
+            approval.card,
+            str(confirmation["card_sha256"]),
+            is_open=approval.is_pending and blocks.has_more(approval.card),
+        ),
         el("p", said, el("strong", approval.approver), ".", class_="small"),
     )
 

@@ -51,6 +51,7 @@
   const form = document.querySelector("form");
   const reason = byId("reason");
   if (form && reason) {
+    byId("inert").addEventListener("click", (event) => event.preventDefault());
     reason.addEventListener("input", () => reason.setCustomValidity(""));
     for (const button of form.querySelectorAll("button[name=decision]")) {
       button.addEventListener("click", () => {

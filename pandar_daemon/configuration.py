@@ -1,0 +1,302 @@
+"""What an owner configures: gates, what is never done, agents, channels, mail, prices.
+
+It stands in ``pandar.toml`` in the data folder, which need not be there. The file is read whole or
+not at all: a key nobody knows, a value of another kind, more than `SIZE_MAX` bytes end the start
+with a `ConfigError` that names file, key and what is expected. Secrets are no part of it; it says
+in which files they are.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Final, Literal, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+from events.calls import GATE_NAMES, GateRule, Match, Rules, Severity
+from events.problem import FieldError
+from events.task import Json
+from pandar_daemon.config import ConfigError
+from pandar_daemon.domain.gate_rules import UNCLASSIFIED
+from pandar_daemon.domain.judging import MANUAL, rules_of
+from pandar_daemon.domain.money import Price
+from pandar_daemon.domain.reading import convert
+
+FILE: Final = "pandar.toml"
+SIZE_MAX: Final = 65_536
+FAULTS_MAX: Final = 10
+"""Faults of one file that are told at once."""
+
+_NAME: Final = r"^[a-z][a-z0-9_:-]{0,63}\Z"
+_NUMBER: Final = r"^[1-9][0-9]{0,17}\Z"
+_HTTP: Final = r"^https?://[^\s/]+(/\S*)?\Z"
+_ADDRESS: Final = r"^[^\s@]+@[^\s@]+\Z"
+_SAID: Final = {
+    _NAME: "a lower-case name of [a-z0-9_:-], at most 64 characters",
+    _NUMBER: "the number of a project",
+    _HTTP: "a URL such as https://host/path",
+    _ADDRESS: "a mail address",
+}
+"""Said instead of a regular expression."""
+
+Name = Annotated[str, Meta(pattern=_NAME)]
+Number = Annotated[str, Meta(pattern=_NUMBER)]
+Text = Annotated[str, Meta(min_length=1, max_length=2_048)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Http = Annotated[str, Meta(pattern=_HTTP, max_length=2_048)]
+
+
+class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file: what it does not know is refused."""
+
+
+class GateTable(_Table, frozen=True, kw_only=True):
+    """A gate of the owner's, or with ``[deny.…]`` something that is never done."""
+
+    match: Match
+    severity: Severity = Severity.MEDIUM
+    why: Annotated[str, Meta(max_length=500)] = ""
+
+
+class ProjectTable(_Table, frozen=True, kw_only=True):
+    """What one project has beside what all have."""
+
+    gates: dict[Name, GateTable] = {}
+    deny: dict[Name, GateTable] = {}
+
+
+class AgentTable(_Table, frozen=True, kw_only=True):
+    """An agent: a known one with other settings, or any that speaks ACP, with its ``argv``."""
+
+    argv: Annotated[list[Text], Meta(max_length=100)] = []
+    env: dict[str, str] = {}
+    model: Text | None = None
+    base_url: Http | None = None
+    driver: Literal["acp", "app-server"] | None = None
+    tells_usage: bool = True
+
+
+class ChannelTable(_Table, frozen=True, kw_only=True):
+    """Where ``slack://NAME`` leads."""
+
+    url: Text
+
+
+class SmtpTable(_Table, frozen=True, kw_only=True):
+    """The mail server, and who sends; the password stands in a file of its own."""
+
+    host: Text
+    sender: Annotated[str, Meta(pattern=_ADDRESS)] = msgspec.field(name="from")
+    port: Port | None = None
+    user: Text | None = None
+    password_file: Text | None = None
+    tls: Literal["tls", "starttls", "if_offered"] = "starttls"
+
+
+class ApprovalsTable(_Table, frozen=True, kw_only=True):
+    """Where people reach the pages that a link leads to."""
+
+    public_url: Http | None = None
+
+
+class NotificationsTable(_Table, frozen=True, kw_only=True):
+    """How people are told: hosts on private networks that may be called, pauses in seconds."""
+
+    allowed_hosts: list[Text] = []
+    debounce_sec: Annotated[int, Meta(ge=0, le=300)] | None = None
+    remind_after_sec: Annotated[int, Meta(ge=60, le=604_800)] | None = None
+
+
+class Configuration(_Table, frozen=True, kw_only=True):
+    """All of the file. ``policy`` and the gates to stop at are for tasks that name none.
+
+    ``gates`` is a table of gates of the owner's, or the list of those to stop at; a file that has
+    both names the latter ``stop_at``.
+    """
+
+    policy: Literal["auto", "manual", "auto_with_gates"] | None = None
+    stop_at: list[Name] | None = None
+    gates: dict[Name, GateTable] | list[Name] = {}
+    deny: dict[Name, GateTable] = {}
+    projects: dict[Number, ProjectTable] = {}
+    agents: dict[Name, AgentTable] = {}
+    channels: dict[Name, ChannelTable] = {}
+    smtp: SmtpTable | None = None
+    prices: dict[Text, Price] = {}
+    approvals: ApprovalsTable = ApprovalsTable()
+    notifications: NotificationsTable = NotificationsTable()
+
+    @property
+    def own(self) -> Mapping[str, GateTable]:
+        """The gates of the owner's for all projects."""
+        return self.gates if isinstance(self.gates, dict) else {}
+
+    @property
+    def stops(self) -> list[str] | None:
+        """The gates to stop at, ``None`` where the file does not say."""
+        return self.gates if isinstance(self.gates, list) else self.stop_at
+
+    def gates_known(self, project_id: int | None) -> Collection[str]:
+        """Return the gates a task of a project may name: those of all, the owner's, its own."""
+        return [*GATE_NAMES, *self.own, *self._project(project_id).gates]
+
+    def rules_for(self, project_id: int, metadata: Json) -> Rules:
+        """Return what the calls of a task are judged by; raises nothing, whatever metadata holds.
+
+        What metadata states comes before what the file states.
+        """
+        project = self._project(project_id)
+        policy, gates = metadata.get("approval_policy"), metadata.get("gates")
+        named = gates if isinstance(gates, list) else self.stops or []
+        return rules_of(
+            policy if isinstance(policy, str) and policy else self.policy,
+            [gate for gate in named if isinstance(gate, str)],
+            _rules({**self.own, **project.gates}),
+            _rules({**self.deny, **project.deny}),
+        )
+
+    def _project(self, project_id: int | None) -> ProjectTable:
+        return self.projects.get(str(project_id), ProjectTable())
+
+
+def _rules(tables: Mapping[str, GateTable]) -> list[GateRule]:
+    return [
+        GateRule(name=name, match=table.match, severity=table.severity, why=table.why)
+        for name, table in tables.items()
+    ]
+
+
+def default_path(data: Path) -> Path:
+    """Return where the file of an installation is, there or not."""
+    return data / FILE
+
+
+def load(path: Path) -> Configuration:
+    """Return what a file says, nothing at all for one that is not there.
+
+    Raises `ConfigError`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_MAX + 1)
+    except FileNotFoundError:
+        return Configuration()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> Configuration:
+    """Return what the content of a file says; raises `ConfigError` that begins with ``name``."""
+    if len(content) > SIZE_MAX:
+        raise ConfigError(f"{name}: expected at most {SIZE_MAX} bytes")
+    try:
+        data = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{name}: no TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: no UTF-8 at byte {error.start}") from error
+    faults = list(islice(_faults(data, Configuration, ""), FAULTS_MAX))
+    found = None if faults else msgspec.convert(data, Configuration)
+    faults += _senseless(found) if found else []
+    if found is None or faults:
+        raise ConfigError("\n".join(f"{name}: {fault.field}: {fault.rule}" for fault in faults))
+    return found
+
+
+def _faults(value: object, kind: object, path: str) -> Iterator[FieldError]:
+    """Yield what is wrong within a value, each with the keys that lead there."""
+    kind = _chosen(kind, value)
+    if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, Struct):
+        yield from _in_table(value, kind, path)
+    elif isinstance(value, dict) and get_origin(kind) is dict:
+        of_key, of_item = get_args(kind)
+        for key, item in value.items():
+            yield from _in_value(key, of_key, _join(path, key))
+            yield from _faults(item, of_item, _join(path, key))
+    elif isinstance(value, list) and get_origin(kind) is list:
+        for index, item in enumerate(value):
+            yield from _faults(item, get_args(kind)[0], f"{path}[{index}]")
+    else:
+        yield from _in_value(value, kind, path)
+
+
+def _chosen(kind: object, value: object) -> object:
+    """Return the one of several kinds that a value is meant to be."""
+    if isinstance(value, dict):
+        for one in get_args(kind) if get_origin(kind) is not dict else ():
+            if get_origin(one) is dict or (isinstance(one, type) and issubclass(one, Struct)):
+                return one
+    return kind
+
+
+def _in_table(table: Json, kind: type[Struct], path: str) -> Iterator[FieldError]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for key in table.keys() - fields.keys():
+        rule = f"is not known here; there are {', '.join(fields)}"
+        yield FieldError(field=_join(path, key), rule=rule)
+    for key, field in fields.items():
+        if key in table:
+            yield from _faults(table[key], field.type, _join(path, key))
+        elif field.required:
+            yield FieldError(field=_join(path, key), rule="is required")
+
+
+def _in_value(value: object, kind: object, path: str) -> Iterator[FieldError]:
+    fault = convert(value, kind, path)[1]
+    if fault is not None:
+        said = (words for pattern, words in _SAID.items() if repr(pattern)[1:-1] in fault.rule)
+        rule = next((f"expected {words}" for words in said), fault.rule)
+        literals = (one for one in (kind, *get_args(kind)) if get_origin(one) is Literal)
+        choices = next(map(get_args, literals), ())
+        if choices and value not in choices:
+            rule = f"expected one of {', '.join(choices)}"
+        yield FieldError(field=fault.field, rule=rule)
+
+
+def _join(path: str, key: str) -> str:
+    shown = key if re.fullmatch(r"[\w-]+", key) else f'"{key[:100]}"'
+    return f"{path}.{shown}".lstrip(".")
+
+
+def _senseless(found: Configuration) -> list[FieldError]:
+    """Return faults of what can be read and cannot be meant."""
+    return [*_taken(found), *_unknown(found), *_unmatched(found)]
+
+
+_TAKEN: Final = frozenset({*GATE_NAMES, UNCLASSIFIED, MANUAL})
+
+
+def _taken(found: Configuration) -> Iterator[FieldError]:
+    for path, tables in _gates_in(found):
+        for name in _TAKEN & tables.keys():
+            yield FieldError(field=f"{path}.{name}", rule="is the name of a gate there is already")
+
+
+def _unknown(found: Configuration) -> Iterator[FieldError]:
+    known = {*GATE_NAMES, *(name for _, tables in _gates_in(found) for name in tables)}
+    for name in found.stops or []:
+        if name not in known:
+            rule = f"{name} is no gate; there are {', '.join(sorted(known))}"
+            yield FieldError(field="gates" if found.stop_at is None else "stop_at", rule=rule)
+
+
+def _unmatched(found: Configuration) -> Iterator[FieldError]:
+    """Yield each rule without a match: it would be about every call there is."""
+    denied = [("deny", found.deny)]
+    denied += [(f"projects.{number}.deny", p.deny) for number, p in found.projects.items()]
+    for path, tables in [*_gates_in(found), *denied]:
+        for name, table in tables.items():
+            if table.match == Match():
+                rule = "must state one of kinds, tools, commands, paths, hosts"
+                yield FieldError(field=f"{path}.{name}.match", rule=rule)
+
+
+def _gates_in(found: Configuration) -> list[tuple[str, Mapping[str, GateTable]]]:
+    own = [(f"projects.{number}.gates", p.gates) for number, p in found.projects.items()]
+    return [("gates", found.own), *own]
