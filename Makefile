@@ -33,6 +33,9 @@ test: setup ## every test, on servers and ports of its own
 test-fast: setup ## the tests that need no server
 	@$(BIN)/python -m pytest -m "not servers and not fault" tests
 
+test-agents: setup ## the real agents against a scripted model server; needs npm, says so without
+	@$(BIN)/python -m tests.agents
+
 SOAK_MIN ?= 10
 soak: setup ## random faults under load, with fresh seeds, for SOAK_MIN minutes
 	@SOAK_MIN=$(SOAK_MIN) $(BIN)/python -m tests.support.chaos_soak

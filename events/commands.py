@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.calls import Scope
 from events.command import Command as Command  # noqa: PLC0414 - it is one of these
+from events.grant import CreateGrant, RevokeGrant, UseGrant
 from events.ids import ID_MAX
 from events.instant import Instant
 from events.notifying import NOTIFICATION_ACTIONS
@@ -242,6 +243,9 @@ ACTIONS: dict[str, type[Command]] = {
     "project.update": UpdateProject,
     "project.add_member": AddMember,
     "project.remove_member": RemoveMember,
+    "grant.create": CreateGrant,
+    "grant.use": UseGrant,
+    "grant.revoke": RevokeGrant,
     **NOTIFICATION_ACTIONS,
 }
 """The commands of ``pandar.v1.cmd.>`` and ``pandar.v1.queue.>``, by ``category.action``."""

@@ -134,7 +134,7 @@ NOTIFICATION_ACTIONS: dict[str, type[Command]] = {
     "notification.remind": RemindUser,
     "notification.resolve": ResolveNotification,
     "notification.click": ClickNotification,
-    "notification.read": MarkRead,
+    "notification.mark": MarkRead,
     "notification.settings": ChangeSettings,
     "notification.read_all": MarkAllRead,
     "notification.channel": ReportChannel,

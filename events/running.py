@@ -126,6 +126,16 @@ class AnswerQuestion(OfExecution, frozen=True, kw_only=True):
     by: Annotated[str, Meta(max_length=80)]
 
 
+class ListGrants(OfExecution, frozen=True, kw_only=True):
+    """An execution wants to know what its project consented to; the answer is `Granted`."""
+
+
+class Granted(Struct, frozen=True, kw_only=True):
+    """The standing grants of a project that let something pass now."""
+
+    items: list[Allowance] = []
+
+
 class SwitchAgent(OfExecution, frozen=True, kw_only=True):
     """The agent failed: another one takes over with the next attempt."""
 
@@ -230,6 +240,7 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "session": OpenSession,
     "answered": AnswerQuestion,
     "switch": SwitchAgent,
+    "grants": ListGrants,
     "finish": FinishExecution,
 }
 """The runner's side, ``pandar.v1.run.{action}.{runner}``."""

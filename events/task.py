@@ -190,7 +190,7 @@ class TaskConfirmed(Event, frozen=True, kw_only=True, tag="task.confirmed"):
     """Somebody approved what the card showed.
 
     ``by`` decided, also where a service spoke for them; empty in events of before. ``pattern``,
-    ``uses`` and ``until`` are those of a `Scope` beyond the call.
+    ``uses``, ``until`` and ``gates`` are those of a `Scope` beyond the call.
     """
 
     confirmation_id: UUID
@@ -200,6 +200,7 @@ class TaskConfirmed(Event, frozen=True, kw_only=True, tag="task.confirmed"):
     pattern: str = ""
     uses: int | None = None
     until: Instant | None = None
+    gates: list[str] = []
 
 
 class TaskDenied(Event, frozen=True, kw_only=True, tag="task.denied"):

@@ -176,15 +176,17 @@ def default_path(data: Path) -> Path:
     return data / FILE
 
 
-def load(path: Path) -> Configuration:
+def load(path: Path, *, required: bool = False) -> Configuration:
     """Return what a file says, nothing at all for one that is not there.
 
-    Raises `ConfigError`.
+    Raises `ConfigError`, also for a ``required`` file that is not there.
     """
     try:
         with path.open("rb") as file:
             content = file.read(SIZE_MAX + 1)
     except FileNotFoundError:
+        if required:
+            raise ConfigError(f"{path}: there is no such file") from None
         return Configuration()
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error

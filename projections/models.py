@@ -8,6 +8,7 @@ from typing import Final
 from projections.base import ReadModel
 from projections.confirmations import CONFIRMATIONS
 from projections.executions import EXECUTIONS
+from projections.grants import GRANTS
 from projections.notifications import NOTIFICATIONS
 from projections.outputs import OUTPUTS
 from projections.projects import PROJECTS
@@ -20,6 +21,6 @@ MODELS: Final[Mapping[str, ReadModel]] = {
     model.name: model
     for model in (
         *(TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS, NOTIFICATIONS),
-        *(CONFIRMATIONS, USAGE),
+        *(CONFIRMATIONS, USAGE, GRANTS),
     )
 }

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "project": ("projects:project", "Make projects and look at them."),
     "agents": ("agents:agents", "Install agents, and see which of them work."),
     "usage": ("usage:usage", "Sum what tasks consumed, and what that cost."),
+    "policy": ("policy:policy", "Try a policy on what happened."),
     "events": ("events:events", "Watch what happens."),
     "token": ("token:token", "Make a token for the API."),
     "url": ("url:url", "Print where a server of the Pandar running here is."),

@@ -64,7 +64,7 @@ class Conversation:
             return Phase.WAITING
         return Phase.TURN if self._is_open else Phase.OPENING
 
-    def receive(self, signal: talk.Signal) -> list[talk.Effect]:  # noqa: PLR0911 - a table
+    def receive(self, signal: talk.Signal) -> list[talk.Effect]:  # noqa: C901, PLR0911 - a table
         """Take note of what happened; return what is to be done, in order. Never raises."""
         match signal:
             case _ if self._is_over:
@@ -73,6 +73,8 @@ class Conversation:
                 return self._hear(signal.heard, signal.at)
             case talk.Answered():
                 return self._decided(signal)
+            case talk.Granted():
+                return self._turn.granted(signal) if self._turn.is_meant(signal.number) else []
             case talk.Unasked():
                 return self._unasked(signal)
             case talk.ProxyAnswered():

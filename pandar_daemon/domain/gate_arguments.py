@@ -99,6 +99,16 @@ def _is_local(words: Sequence[Word]) -> bool:
     )
 
 
+def _nc(words: Sequence[Word]) -> Iterator[str]:
+    """Yield what netcat touches: nothing, where it only looks for a port of this machine."""
+    flags = [word.text for word in words[1:] if word.text.startswith("-")]
+    looks = any("z" in flag for flag in flags) and all(map(_NC_LOOKS.fullmatch, flags))
+    hosts = [word for word in words[1:] if not word.text.startswith("-")][:1]
+    if not (looks and hosts and hosts[0].known and _LOOPBACK.fullmatch(hosts[0].text)):
+        yield "network_egress.host"
+
+
+_NC_LOOKS: Final = re.compile(r"-[46nvzwG0-9]+")
 _SED_PART: Final = r"(?:\\.|(?!\2)[^\n\\])*"
 _SED_PLACE: Final = r"(?: \d+ | \$ | /(?:\\.|[^/\\\n])*/ I? )"
 _SED: Final = re.compile(
@@ -258,6 +268,7 @@ SPECIAL: Final[Mapping[str, Callable[[Sequence[Word]], Iterator[str]]]] = {
     "dd": _dd,
     "curl": _http,
     "wget": _http,
+    **dict.fromkeys(("nc", "ncat", "netcat"), _nc),
     "sed": _sed,
     **dict.fromkeys(("awk", "gawk", "mawk", "nawk"), _awk),
     "jq": _jq,

@@ -60,6 +60,8 @@ _LATER: Final = re.compile(
     r"|inputrc|gitconfig|config/git/.*|config/fish/.*|config/autostart/.*|config/systemd/.*)"
 )
 _HOME: Final = re.compile(r"~(?=/|\Z)|\$HOME\b|\$\{HOME\}")
+_TEMPORARY_OURS: Final = re.compile(r"\$TMPDIR\b|\$\{TMPDIR\}")
+"""A runner gives each task a folder for temporary files in its home."""
 _OTHERS_HOME: Final = re.compile(r"\A~(?=\w)")
 _HERE: Final = re.compile(r"\$PWD\b|\$\{PWD\}")
 
@@ -179,9 +181,10 @@ def resolved(word: Word, known: dict[str, tuple[str, ...] | None]) -> Sequence[s
     """
     if word.known:
         return [word.text]
-    text = (
-        _HOME.sub("~", _HERE.sub(".", word.text)) if word.text.startswith(("$", "~")) else word.text
-    )
+    text = word.text
+    if text.startswith(("$", "~")):
+        text = _HOME.sub("~", _HERE.sub(".", text))
+        text = text if "TMPDIR" in known else _TEMPORARY_OURS.sub("~/tmp", text)
     name = re.match(r"\$\{?(\w+)\}?", text)
     if name is not None:
         values = known.get(name[1])

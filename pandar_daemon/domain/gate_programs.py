@@ -20,7 +20,7 @@ from pandar_daemon.domain.gate_verb import Verbs
 from pandar_daemon.domain.gate_verbs import SCRIPT_RUNNERS, VERBS
 from pandar_daemon.domain.shell_words import Word
 
-_ONLY_ASKS: Final = frozenset({"--version", "-version", "--help", "version", "help"})
+_ONLY_ASKS: Final = (["--version"], ["-version"], ["--help"])
 _SUFFIXES_MAX: Final = 20
 """Words of a command nobody knows that are looked at as the beginning of another."""
 
@@ -39,14 +39,14 @@ def _is_test(words: Sequence[Word]) -> bool:
 
 def _named(name: str, words: Sequence[Word]) -> Iterator[str]:
     known = name in HARMLESS or name in TOUCHES or name in VERBS or name in SPECIAL
-    if known and len(words) == 2 and words[1].text in _ONLY_ASKS:  # noqa: PLR2004 - it and its question
+    if known and [word.text for word in words[1:]] in _ONLY_ASKS:
         return
     if name in SPECIAL:
         yield from SPECIAL[name](words)
     elif name in VERBS:
         yield from _verb(VERBS[name], name, words)
     elif name in TOUCHES:
-        yield TOUCHES[name]
+        yield from TOUCHES[name].split()
     elif name.startswith("mkfs"):
         yield "destructive_fs.disk"
     elif name not in HARMLESS:

@@ -87,7 +87,7 @@ OUTPUT_OPTIONS: Final = names(
 TOUCHES: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         names(
-            "wget aria2c http https httpie xh nc ncat netcat socat telnet ftp tftp lftp lynx links"
+            "wget aria2c http https httpie xh socat telnet ftp tftp lftp lynx links"
             " w3m dig nslookup host ping ping6 traceroute tracepath mtr whois nmap yt-dlp"
             " youtube-dl axel websocat grpcurl wscat s_client svn hg cvs bzr ab wrk k6 curl"
         ),
@@ -144,7 +144,7 @@ TOUCHES: Final[Mapping[str, str]] = {
             "apt apt-get aptitude dpkg rpm dnf yum zypper apk pacman brew snap flatpak port nix-env"
             " choco winget scoop update-alternatives"
         ),
-        "outside_workspace.packages",
+        "outside_workspace.packages network_egress.install",
     ),
     **dict.fromkeys(
         names("wipefs fdisk sfdisk gdisk parted mkswap blkdiscard hdparm badblocks cryptsetup"),
@@ -156,7 +156,7 @@ TOUCHES: Final[Mapping[str, str]] = {
     "alias": "unclassified.settings",
     "enable": "unclassified.settings",
 }
-"""What a program touches however it is called."""
+"""What a program touches however it is called; several rules are separated by blanks."""
 
 RUNS_MORE: Final[Mapping[str, tuple[str, ...]]] = {
     "tar": (

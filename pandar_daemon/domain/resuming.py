@@ -50,11 +50,15 @@ def decided(answer: Settled) -> Decided:
     )
 
 
-def look_up(task: Task, asked: tell.LookUpDecision) -> Decided:
-    """Return what was decided on a confirmation; raises `Stale` when the execution is over."""
+def require_live(task: Task, asked: tell.OfExecution) -> None:
+    """Return when the execution that asks is live; raises `Stale`."""
     live = task.execution
     if live is None or (live.execution_id, live.epoch) != (asked.execution_id, asked.epoch):
         msg = f"execution {asked.execution_id} (epoch {asked.epoch}) is over"
         raise Stale(msg, state=str(task.status))
+
+
+def look_up(task: Task, asked: tell.LookUpDecision) -> Decided:
+    """Return what was decided on a confirmation, perhaps nothing yet."""
     answer = settled(task, asked.confirmation_id)
     return Decided() if answer is None else decided(answer)

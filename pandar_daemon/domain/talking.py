@@ -38,6 +38,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     proxy_answers: int = 0
     tells_usage: bool = True
     denies_softly: bool = True
+    hears_reasons: bool = False
 
 
 # --- signals ---------------------------------------------------------------------------------
@@ -57,6 +58,14 @@ class Answered(Struct, frozen=True, kw_only=True):
     number: int
     confirmation_id: UUID
     decided: Decided
+
+
+class Granted(Struct, frozen=True, kw_only=True):
+    """The call of this number needs nobody's decision: a standing grant was used for it."""
+
+    at: float
+    number: int
+    grant_id: UUID
 
 
 class Unasked(Struct, frozen=True, kw_only=True):
@@ -102,7 +111,17 @@ class ParkNow(Struct, frozen=True, kw_only=True):
     at: float
 
 
-Signal = Hears | Answered | Unasked | ProxyAnswered | Unrecorded | Unstorable | Waited | ParkNow
+Signal = (
+    Hears
+    | Answered
+    | Granted
+    | Unasked
+    | ProxyAnswered
+    | Unrecorded
+    | Unstorable
+    | Waited
+    | ParkNow
+)
 
 
 # --- effects ---------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ def _approved(
         pattern=command.pattern,
         uses=command.uses,
         until=command.until,
+        gates=[] if command.scope is Scope.CALL else list(pending.gates),
     )
     if task.execution is not None:
         return [approved]

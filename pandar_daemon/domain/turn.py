@@ -191,6 +191,22 @@ class Turn:
             return self._answer(request, answered)
         return self.go_on(answered.at) if request is None else self._obey(request, answered)
 
+    def granted(self, granted: talk.Granted) -> list[talk.Effect]:
+        """Allow a call by a standing grant, and go on."""
+        request_id, self.asked = self.asked, None
+        asked = self._open.get(request_id or "")
+        if not isinstance(asked, Asked):
+            return self.go_on(granted.at)
+        settle = talk.Settle(
+            request_id=asked.request_id,
+            call=asked.call,
+            verdict=Verdict.ALLOW,
+            rule=f"grant.{granted.grant_id}",
+            gates=tuple(self._gates(asked)),
+            grant_id=granted.grant_id,
+        )
+        return [self._closed(settle), *self.go_on(granted.at)]
+
     def _obey(self, asked: Asked, answered: talk.Answered) -> list[talk.Effect]:
         decided, at, gates = answered.decided, answered.at, self._gates(asked)
         allowed = decided.decision is Decision.APPROVE
@@ -207,9 +223,14 @@ class Turn:
             gates=tuple(gates),
             confirmation_id=answered.confirmation_id,
             text=text,
-            quiet=not allowed and (_has_words(decided) or not self._terms.denies_softly),
+            quiet=not allowed and self._must_say_it_later(decided),
         )
         return [self._closed(settle), *(self.cancel(at, text) if settle.quiet else self.go_on(at))]
+
+    def _must_say_it_later(self, decided: Decided) -> bool:
+        """Whether a refusal cannot be told the agent as it is, in this turn."""
+        unheard = _has_words(decided) and not self._terms.hears_reasons
+        return unheard or not self._terms.denies_softly
 
     def _gates(self, asked: Asked) -> list[str]:
         ruling = self._rulings.get(asked.request_id)

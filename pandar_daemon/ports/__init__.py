@@ -28,6 +28,7 @@ from pandar_daemon.ports.channels import (
     Sealer,
 )
 from pandar_daemon.ports.confirmations import ApprovalLink, ConfirmationReads
+from pandar_daemon.ports.grants import GrantReads
 from pandar_daemon.ports.identity import Verifier
 from pandar_daemon.ports.leases import Leadership, Lease, Leases, Rejections
 from pandar_daemon.ports.log import (
@@ -87,6 +88,7 @@ __all__ = [
     "Exit",
     "Fate",
     "Fenced",
+    "GrantReads",
     "Handler",
     "Head",
     "Headers",

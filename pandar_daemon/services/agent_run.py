@@ -23,6 +23,7 @@ from pandar_daemon.domain.hearing import Broken, TurnEnded
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Driver, Talk
 from pandar_daemon.services.consent import Consent, Draft
+from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.recording import Recording
 from pandar_daemon.services.saying import Saying
@@ -51,6 +52,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     store: str
     line: Line
     consent: Consent
+    grants: Grants
     clock: Clock
     show: Callable[[bytes], Awaitable[None]]
     conclude: Callable[[talk.Conclude], Awaitable[None]]
@@ -228,7 +230,12 @@ class AgentRun:
     # --- asking ---
 
     async def _ask(self, ask: Asking) -> None:
-        """Ask people, and watch for what they decide."""
+        """Ask people, unless the project has consented, and watch for what they decide."""
+        grant_id = await self._granted(ask)
+        if grant_id is not None:
+            at, number = self._now(), ask.number
+            self._due.put_nowait(talk.Granted(at=at, number=number, grant_id=grant_id))
+            return
         await self._around.wait(True)  # noqa: FBT003 - a switch
         consent, deadline = self._around.consent, self._around.consent.deadline()
         subject = subject_of(self._around.assignment)
@@ -249,6 +256,12 @@ class AgentRun:
             self._watch(self._unasked(ask.number, refusal))
         else:
             self._watch(self._await_decision(ask.number, confirmation_id))
+
+    async def _granted(self, ask: Asking) -> UUID | None:
+        loop = isinstance(ask, talk.AskCall) and "budget" in ask.judged.gates
+        if not isinstance(ask, talk.AskCall) or loop:
+            return None
+        return await self._around.grants.use(ask.call)
 
     async def _unasked(self, number: int, refusal: Refusal) -> None:
         """Say so, unless that is because the task is cancelled, or the lease over: we are told."""

@@ -9,13 +9,14 @@ from events import commands as do
 from events import running as tell
 from pandar_daemon.domain.access import require_action
 from pandar_daemon.domain.refusals import Refusal, Unavailable
-from pandar_daemon.domain.resuming import look_up
+from pandar_daemon.domain.resuming import look_up, require_live
 from pandar_daemon.domain.task_rules import Stale
-from pandar_daemon.ports import Clock, Leases, Message
+from pandar_daemon.domain.task_state import Task
+from pandar_daemon.ports import Clock, GrantReads, Leases, Message
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.requests import Request, Requests
-from pandar_daemon.services.streams import TASK, Streams
+from pandar_daemon.services.streams import TASK, Loaded, Streams
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -37,10 +38,12 @@ class Endpoint:
         clock: Clock,
         metrics: Metrics,
         streams: Streams,
+        grants: GrantReads,
         lease_ttl_sec: float,
     ) -> None:
         """Hand requests to the service that knows them."""
         self._streams = streams
+        self._grants = grants
         self._requests = requests
         self._commands = commands
         self._dispatcher = dispatcher
@@ -67,7 +70,7 @@ class Endpoint:
 
     async def _answer(
         self, request: Request
-    ) -> do.Accepted | tell.Assignments | tell.Renewed | tell.Decided:
+    ) -> do.Accepted | tell.Assignments | tell.Renewed | tell.Decided | tell.Granted:
         command = request.command
         if request.action.startswith("run."):
             require_action(request.principal, request.action, None, "runner")
@@ -77,19 +80,31 @@ class Endpoint:
             return await self._renew(request, command)
         if isinstance(command, tell.LookUpDecision):
             return await self._look_up(command)
+        if isinstance(command, tell.ListGrants):
+            return await self._granted(command)
         return await self._commands.execute(request)
+
+    async def _granted(self, command: tell.ListGrants) -> tell.Granted:
+        """Return what the project of a live execution consented to."""
+        loaded = await self._loaded(command)
+        return tell.Granted(items=await self._grants.active(loaded.state.project_id))
 
     async def _look_up(self, command: tell.LookUpDecision) -> tell.Decided:
         """Return what was decided, by what this process knows or the log says of late."""
+        return look_up((await self._loaded(command)).state, command)
+
+    async def _loaded(self, command: tell.OfExecution) -> Loaded[Task]:
+        """Return the task of a live execution; raises `Stale` when that is over."""
         try:
             loaded = await self._streams.load(TASK, command.task_id, max_age_sec=LOOK_AGE_SEC)
             try:
-                return look_up(loaded.state, command)
+                require_live(loaded.state, command)
             except Stale:
                 loaded = await self._streams.load(TASK, command.task_id, fresh=True)
-                return look_up(loaded.state, command)
+                require_live(loaded.state, command)
         except ConnectionError as error:
             raise Unavailable("the database is away; ask again") from error
+        return loaded
 
     async def _renew(self, request: Request, renew: tell.Renew) -> tell.Renewed:
         try:

@@ -14,9 +14,10 @@ from msgspec import Struct
 
 from events import commands as do
 from events import notifying
+from events.grant import CreateGrant
 from events.task import Event
+from pandar_daemon.domain import grants, notification_state, notify_settings
 from pandar_daemon.domain import notification as notification_rules
-from pandar_daemon.domain import notification_state, notify_settings
 from pandar_daemon.domain import project as project_rules
 from pandar_daemon.domain import task as task_rules
 from pandar_daemon.domain.task_rules import Ask
@@ -52,7 +53,10 @@ PROJECT_SETTINGS: Final = Family(
     _by_user(notify_settings.decide),
 )
 
+GRANTS: Final = Family(Kind("grant", grants.initial, grants.evolve), grants.decide)
+
 _BY_CATEGORY: Final = {
+    "grant": GRANTS,
     "task": TASKS,
     "run": TASKS,
     "project": PROJECTS,
@@ -81,4 +85,6 @@ def named_in(command: do.Command) -> UUID | None:
     """Return the id that a command brings along for what it makes, ``None`` for a number to be."""
     if isinstance(command, notifying.CreateNotification):
         return command.notification_id
+    if isinstance(command, CreateGrant):
+        return command.grant_id
     return None

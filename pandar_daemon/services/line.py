@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -37,30 +38,37 @@ class Line:
         self._clock = clock
         self._log = log.bind(task=self.held.task_id, execution=str(self.held.execution_id))
 
-    async def send(self, action: str, command: Command, command_id: str = "") -> bytes:
+    async def send(self, action: str, command: Command) -> bytes:
         """Return the answer; raises the `Refusal`, `Unavailable` when nobody answered in time."""
-        return await self._asker.ask(
-            subjects.run(action, self._runner_id),
-            msgspec.json.encode(command),
-            command_id or str(self._clock.new_id()),
-            traceparent=self._traceparent,
-        )
+        subject = subjects.run(action, self._runner_id)
+        return await self._ask(subject, command, str(self._clock.new_id()))
 
     async def insist(self, action: str, command: Command) -> bytes:
         """Return the answer, however often it must be asked, under one command id.
 
         Raises the `Refusal` that is an answer; any, once the lease is known to be lost.
         """
+        return await self._insist(subjects.run(action, self._runner_id), command)
+
+    async def command(self, action: str, target: UUID, command: Command) -> bytes:
+        """Send a command about something else, as `insist` does."""
+        return await self._insist(subjects.command(action, None, target), command)
+
+    async def _insist(self, subject: str, command: Command) -> bytes:
         command_id = str(self._clock.new_id())
         for pause in pauses():
             try:
-                return await self.send(action, command, command_id)
+                return await self._ask(subject, command, command_id)
             except Refusal as refusal:
                 status = refusal.problem.status
                 if self.is_lost or (status < 500 and status not in _PASSING):  # noqa: PLR2004
                     raise
                 self._log.info(
-                    "execution.unheard", action=action, reason=str(refusal), pause_sec=pause
+                    "execution.unheard", subject=subject, reason=str(refusal), pause_sec=pause
                 )
             await asyncio.sleep(pause)
         raise AssertionError("pauses are endless")
+
+    async def _ask(self, subject: str, command: Command, command_id: str) -> bytes:
+        body = msgspec.json.encode(command)
+        return await self._asker.ask(subject, body, command_id, traceparent=self._traceparent)

@@ -9,11 +9,12 @@ import structlog
 
 from events import subjects
 from events.commands import IssueLink
+from events.ids import task_stream
 from events.notifying import ClickNotification
 from pandar_daemon.domain import access, links
 from pandar_daemon.domain.access import Permission, Principal
-from pandar_daemon.domain.refusals import Refusal, Unavailable
-from pandar_daemon.ports import Clock, NotificationReads, ProjectReads, TaskReads
+from pandar_daemon.domain.refusals import NotFound, Refusal, Unavailable
+from pandar_daemon.ports import Clock, EventStore, NotificationReads, ProjectReads, TaskReads
 from pandar_daemon.services.asking import Asker
 
 log = structlog.get_logger(__name__)
@@ -25,10 +26,18 @@ class Links:
     """`ports.Links`: asks for links as a service of Pandar's own."""
 
     def __init__(
-        self, *, asker: Asker, tasks: TaskReads, projects: ProjectReads, clock: Clock, url: str
+        self,
+        *,
+        asker: Asker,
+        store: EventStore,
+        tasks: TaskReads,
+        projects: ProjectReads,
+        clock: Clock,
+        url: str,
     ) -> None:
         """Make addresses below ``url``, which is where browsers find the API."""
         self._asker = asker
+        self._store = store
         self._tasks = tasks
         self._projects = projects
         self._clock = clock
@@ -55,11 +64,20 @@ class Links:
         return links.address(self._url, token)
 
     async def _permit(self, task_id: int, approver: str) -> None:
+        what = f"task {task_id}"
+        project = await self._project(task_id)
+        if project is None:
+            raise NotFound(what)
+        held = (await self._projects.roles(approver)).get(project)
+        access.require(Principal(approver), Permission.TASK_MANAGE, held, what)
+
+    async def _project(self, task_id: int) -> int | None:
+        """Return whose a task is; of one so new that the read model lacks it, from the log."""
         row = await self._tasks.get(task_id)
-        if row is None:
-            raise Unavailable("the read models do not know the task yet; ask again")
-        held = (await self._projects.roles(approver)).get(int(row["project_id"]))
-        access.require(Principal(approver), Permission.TASK_MANAGE, held, f"task {task_id}")
+        if row is not None:
+            return int(row["project_id"])
+        history = await self._store.read_stream(task_stream(task_id))
+        return history[0].project_id if history else None
 
     def page(self, task_id: int) -> str:
         """Return an address where somebody who logs in sees a task; there is no secret in it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from events import commands as do
+from events.grant import CreateGrant
 from pandar_daemon.domain.access import Principal, require_action
 from pandar_daemon.domain.project import Project
 from pandar_daemon.domain.refusals import NotFound, Refusal
@@ -61,7 +62,7 @@ def _permit(request: Request, project: Project, what: str) -> None:
 
 
 def _project_of(command: do.Command) -> int:
-    return command.project_id if isinstance(command, do.CreateTask) else 0
+    return command.project_id if isinstance(command, do.CreateTask | CreateGrant) else 0
 
 
 def _on_behalf(request: Request, task: Task) -> Request:

@@ -18,7 +18,7 @@ from events.ids import ID_MAX, TOKEN
 from events.problem import FieldError
 from events.subjects import ANY, QUEUE, RUN, BadSubject, parse_command
 from pandar_daemon.domain.access import Principal, Role
-from pandar_daemon.domain.options import validate
+from pandar_daemon.domain.options import GatesOf, registered, validate
 from pandar_daemon.domain.reading import decode
 from pandar_daemon.domain.refusals import (
     Invalid,
@@ -66,8 +66,15 @@ class Request(Struct, frozen=True, kw_only=True):
 class Requests:
     """Reads messages."""
 
-    def __init__(self, verifier: Verifier, clock: Clock, agents: frozenset[str]) -> None:
-        """Accept the agents named in ``agents``."""
+    def __init__(
+        self,
+        verifier: Verifier,
+        clock: Clock,
+        agents: frozenset[str],
+        gates_of: GatesOf = registered,
+    ) -> None:
+        """Accept the agents named in ``agents``, and the gates of a project."""
+        self._gates_of = gates_of
         self._verifier = verifier
         self._clock = clock
         self._agents = agents
@@ -88,7 +95,7 @@ class Requests:
         number = _target(action, target)
         named = None if project == ANY else _number("project", project)
         command = decode(message.body, kind)
-        validate(command, self._agents, self._clock.now())
+        validate(command, self._agents, self._clock.now(), self._gates_of)
         _agree(command, named)
         headers = message.headers
         return Request(

@@ -24,6 +24,7 @@ from pandar_daemon.domain.talking import Conclude, Terms
 from pandar_daemon.ports import OutputKey, Process, Spool
 from pandar_daemon.services.agent_run import AgentRun, Surroundings
 from pandar_daemon.services.consent import Consent
+from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.proxy import Proxy
@@ -192,6 +193,9 @@ class Stage:
             store=self._means.store,
             line=self._line,
             consent=self._consent,
+            grants=Grants(
+                self._assignment, self._line, self._means.clock, work.spec.cwd, work.home
+            ),
             clock=self._means.clock,
             show=self._show,
             conclude=self._conclude,
@@ -272,4 +276,5 @@ def terms_of(assignment: Assignment, wanted: TaskOptions, work: Work) -> Terms:
         proxy_answers=wanted.max_proxy_answers if wanted.proxy_agent else 0,
         tells_usage=work.launch.tells_usage,
         denies_softly=work.launch.denies_softly,
+        hears_reasons=work.launch.hears_reasons,
     )

@@ -14,8 +14,10 @@ from pandar_daemon.adapters.agents.greeting import greet, prepared
 from pandar_daemon.adapters.agents.registry import PREFIX, Registry
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.config import Settings
+from pandar_daemon.configuration import default_path, load
 from pandar_daemon.ports import Clock
 from pandar_daemon.services.verification import Check
+from pandar_daemon.wiring.configured import agent_settings
 
 __all__ = ["Agent", "agents", "check_agents", "install_agents", "registry"]
 
@@ -35,9 +37,15 @@ class Agent(Struct, frozen=True, kw_only=True):
 def registry(
     settings: Settings, clock: Clock, environment: Mapping[str, str] | None = None
 ) -> Registry:
-    """Return the agents there are, as ``PANDAR_AGENT_*`` set them; raises `ConfigError`."""
+    """Return the agents there are; raises `ConfigError`.
+
+    As ``PANDAR_AGENT_*`` set them, before what ``pandar.toml`` says.
+    """
     given = os.environ if environment is None else environment
-    chosen = {name: value for name, value in given.items() if name.startswith(PREFIX)}
+    tables = load(default_path(settings.data)).agents
+    chosen = agent_settings(tables, PREFIX) | {
+        name: value for name, value in given.items() if name.startswith(PREFIX)
+    }
     return Registry(clock.now, chosen, packages=_folder(settings), path=settings.task_path)
 
 

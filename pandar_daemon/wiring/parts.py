@@ -22,6 +22,7 @@ from pandar_daemon.adapters.postgres.leases import PgLeadership
 from pandar_daemon.adapters.postgres.pool import Database, pool
 from pandar_daemon.adapters.tokens import Tokens
 from pandar_daemon.config import ConfigError, Settings
+from pandar_daemon.configuration import Configuration, default_path, load
 from pandar_daemon.ports import Clock
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.bell import Bell
@@ -56,6 +57,7 @@ class Parts:
     feed: Feed
     leadership: PgLeadership
     agents: Registry
+    configuration: Configuration
     holder: str
 
     def asker(self, user: str, role: str) -> Asker:
@@ -99,6 +101,7 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
                 feed=Feed(live, store),
                 leadership=PgLeadership(database),
                 agents=registry(settings, clock),
+                configuration=load(default_path(settings.data)),
                 holder=holder,
             )
     finally:

@@ -16,6 +16,7 @@ from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.queue import QueueDoor
 from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationReads
+from pandar_daemon.adapters.postgres.grant_reads import PgGrantReads
 from pandar_daemon.adapters.postgres.leases import PgLeases, PgNumbers, PgRejections
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
@@ -41,6 +42,7 @@ from pandar_daemon.services.scheduler import Scheduler
 from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
+from pandar_daemon.wiring.configured import gates_of
 from pandar_daemon.wiring.parts import Parts, own_token
 
 log = structlog.get_logger(__name__)
@@ -95,6 +97,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         tasks=PgTaskReads(parts.database, parts.clock),
         projects=PgProjectReads(parts.database),
         usage=PgUsageReads(parts.database),
+        grants=PgGrantReads(parts.database, parts.clock),
         confirmations=PgConfirmationReads(parts.database),
         outputs=NatsOutputs(parts.connection, replicas=parts.settings.nats_replicas),
         wire=parts.wire,
@@ -103,6 +106,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         own_token=own_token(parts.tokens, parts.clock, "api", "system"),
         metrics=parts.metrics,
         agents=frozenset(parts.agents.names),
+        gates_of=gates_of(parts.configuration),
         hosts=_hosts(parts.settings.host),
         bus_position=stream.position,
         bus_event=lambda head, n: stream.stored(head.epoch, after=n - 1, limit=1),
@@ -131,13 +135,19 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
             streams=streams,
             clock=parts.clock,
             lease_ttl_sec=settings.lease_ttl_sec,
+            rules_of=parts.configuration.rules_for,
         ),
         queue=PgWorkQueue(parts.database, parts.clock),
         clock=parts.clock,
         lease_ttl_sec=settings.lease_ttl_sec,
     )
     endpoint = Endpoint(
-        requests=Requests(parts.tokens, parts.clock, frozenset(parts.agents.names)),
+        requests=Requests(
+            parts.tokens,
+            parts.clock,
+            frozenset(parts.agents.names),
+            gates_of(parts.configuration),
+        ),
         commands=Commands(
             store=parts.store,
             streams=streams,
@@ -148,6 +158,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
             lease_ttl_sec=settings.lease_ttl_sec,
         ),
         dispatcher=dispatcher,
+        grants=PgGrantReads(parts.database, parts.clock),
         leases=PgLeases(parts.database),
         clock=parts.clock,
         metrics=parts.metrics,

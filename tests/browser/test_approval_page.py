@@ -327,17 +327,25 @@ async def test_without_a_script(waiting: Waiting, chromium: Browser, size: tuple
 
 # --- keyboard and screen reader --------------------------------------------------------------
 
+SEEN = """(() => {
+    const box = document.activeElement.getBoundingClientRect();
+    const over = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    return document.activeElement.contains(over) || over.contains(document.activeElement);
+})()"""
+"""Whether nothing is over what has the focus."""
 FOCUSED = "document.activeElement.textContent || document.activeElement.name"
 
 
-async def test_keyboard_only(waiting: Waiting, chromium: Browser) -> None:
+@SIZES
+async def test_keyboard_only(waiting: Waiting, chromium: Browser, size: tuple[int, int]) -> None:
     """Tab reaches everything in order; Enter in a field decides nothing, on a button it does."""
-    async with chromium.page(DESK) as page:
+    async with chromium.page(size) as page:
         await page.goto(await waiting.link())
         order: list[str] = []
         while not order or order[-1] != "Approve":
             await page.press("Tab")
             order.append(str(await page.run(FOCUSED)))
+            assert await page.run(SEEN), order[-1]
             if order[-1].startswith("How far"):
                 await page.press("Enter")
         scope = "How far an approval goes: this call only"

@@ -6,7 +6,7 @@ import pytest
 
 from events.notification import NotificationType
 from pandar_daemon.adapters.channels.registry import ChannelOptions, Registry
-from pandar_daemon.adapters.channels.slack import ITEMS_MAX, message
+from pandar_daemon.adapters.channels.slack import ITEMS_MAX, message, named_channels
 from pandar_daemon.ports import Channels, Delivered, Fate
 from tests.support.clock import ManualClock
 from tests.support.notices import item, notice, number
@@ -171,3 +171,20 @@ def test_limits_of_slack_are_kept() -> None:
     assert "and 89 more" in body["blocks"][-1]["text"]["text"]
     assert len(body["blocks"][0]["text"]["text"]) == 150
     assert all(len(one["text"]["text"]) <= 3_000 for one in body["blocks"] if "text" in one)
+
+
+def test_names_of_configuration() -> None:
+    """A name and a channel each; blanks between them do not count."""
+    assert named_channels("") == {}
+    assert named_channels(f"ops={BOT}, dev={HOOK},") == {"ops": BOT, "dev": HOOK}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ops", f"={BOT}", f"Ops Team={BOT}", "ops=slack://dev", "ops=mailto:a@b.c", "ops=secret"],
+)
+def test_names_that_cannot_be(text: str) -> None:
+    """The name is told, what stands behind it is not."""
+    with pytest.raises(ValueError, match="expected name=slack") as raised:
+        named_channels(text)
+    assert "secret" not in str(raised.value)

@@ -12,7 +12,12 @@ import pytest
 
 from events import commands as do
 from events import subjects
+from pandar_daemon.adapters.http.confirmation_answers import Confirmation, ConfirmationHistory
 from pandar_daemon.adapters.http.guesses import GUESSES_MAX
+from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
+from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
+from pandar_daemon.domain.refusals import Forbidden, NotFound, Refusal
+from pandar_daemon.services.links import Links
 from tests.support.api import Api, Person, running_api
 from tests.support.approvals import Visitor, Waiting, asked, json_of, push_card, running
 
@@ -111,8 +116,10 @@ async def test_posting_blindly_decides_nothing(waiting: Waiting, visitor: Visito
         assert refused.has("Nothing was decided")
     async with waiting.api.session.post(url, json=page.fields | {"decision": "approve"}) as reply:
         assert reply.status == 415
-    async with waiting.api.session.post(url, data=b"a=" + b"x" * 40_000) as reply:
-        assert reply.status in {413, 415}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for data, status in ((b"a=" + b"x" * 40_000, 413), (b"a=%ff", 400), (b"a&" * 99, 400)):
+        async with waiting.api.session.post(url, data=data, headers=form) as reply:
+            assert reply.status == status
     assert (await waiting.row())["status"] == "pending"
 
 
@@ -179,6 +186,32 @@ async def test_a_link_is_for_what_waits(api: Api, owner: Person, waiting: Waitin
     assert "waits for nobody" in (await owner.refused("POST", path, 409))["detail"]
 
 
+async def test_links_for_messages(
+    api: Api, owner: Person, waiting: Waiting, visitor: Visitor
+) -> None:
+    """A service makes them for whoever may decide; for others it is refused, at once."""
+    made = Links(
+        asker=api.parts.asker("notifier", "system"),
+        store=api.parts.store,
+        tasks=PgTaskReads(api.parts.database, api.parts.clock),
+        projects=PgProjectReads(api.parts.database),
+        clock=api.parts.clock,
+        url=f"{api.base_url}/",
+    )
+    task, confirmation = waiting.task_id, waiting.confirmation_id
+    url = await made.issue(task, confirmation, "bob")
+    assert (await visitor.get(url)).has("You decide here as bob.")
+    for user, refusal in (("vic", Forbidden), ("eve", NotFound), ("", NotFound)):
+        with pytest.raises(refusal):
+            await made.issue(task, confirmation, user)
+    with pytest.raises(NotFound):
+        await made.issue(task + 1, confirmation, "bob")
+    await owner.post(f"/tasks/{task}/confirm")
+    with pytest.raises(Refusal, match="already decided by ann"):
+        await made.issue(task, confirmation, "bob")
+    assert made.page(task) == f"{api.base_url}/tasks/{task}"
+
+
 async def test_no_secret_is_kept(
     waiting: Waiting, visitor: Visitor, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,6 +233,59 @@ async def test_no_secret_is_kept(
     printed = capfd.readouterr()
     assert "/a/{token}" in printed.out + printed.err
     assert token not in printed.out + printed.err
+
+
+async def test_what_waits_for_people(api: Api, owner: Person) -> None:
+    """Listed by deadline, page by page, to those who may read the project; decided ones are not."""
+    work = [await running(api, owner, 1) for _ in range(3)]
+    hours = {4: work[0], 2: work[1], 3: work[2]}
+    soon = datetime.now(UTC)
+    waits = [
+        await asked(api, owner, each, expires_at=soon + timedelta(hours=n))
+        for n, each in hours.items()
+    ]
+    order = [str(waits[n].confirmation_id) for n in (1, 2, 0)]
+    first = await owner.get("/confirmations?limit=2")
+    rest = await owner.get(f"/confirmations?limit=2&cursor={first['next_cursor']}")
+    assert [row["id"] for row in (*first["items"], *rest["items"])] == order
+    assert rest["next_cursor"] is None
+    await owner.post(f"/tasks/{waits[1].task_id}/confirm", {"decision": "deny"})
+    await owner.post(f"/tasks/{waits[0].task_id}/cancel")
+    left = (await owner.get("/confirmations?status=pending&project_id=1"))["items"]
+    assert [row["id"] for row in left] == order[1:2]
+    assert msgspec.convert(left[0], Confirmation).card == waits[2].card
+    eve = api.person("eve")
+    assert (await eve.get("/confirmations"))["items"] == []
+    await eve.refused("GET", "/confirmations?project_id=1", 404)
+    await eve.refused("GET", f"/confirmations/{order[1]}", 404)
+    await owner.refused("GET", "/confirmations?status=approved", 422)
+    await owner.refused("GET", "/confirmations?cursor=x", 422)
+    await owner.refused("GET", "/confirmations/nonsense", 404)
+
+
+async def test_what_a_task_asked(api: Api, owner: Person) -> None:
+    """Its confirmations in order, each with what became of it, by whom and when."""
+    work = await running(api, owner, 1)
+    path = f"/tasks/{work.task_id}"
+    await asked(api, owner, work)
+    await owner.post(f"{path}/confirm", {"decision": "changes", "reason": "a PR"})
+    await asked(api, owner, work)
+    wide = {"scope": "pattern", "pattern": "git *"}
+    await api.person("bob").post(f"{path}/confirm", wide)
+    await asked(api, owner, work)
+    await owner.post(f"{path}/cancel")
+    await api.settle(owner)
+    found = msgspec.convert(await owner.get(f"{path}/confirmations"), ConfirmationHistory)
+    told = [(row.status, row.decided_by, row.reason, row.pattern) for row in found.items]
+    assert told == [
+        ("changes", "ann", "a PR", None),
+        ("approved", "bob", "", "git *"),
+        ("cancelled", "ann", "", None),
+    ]
+    assert all(row.decided_at is not None for row in found.items)
+    page = await owner.get(f"{path}/confirmations?page=2&limit=2")
+    assert (page["total"], [row["status"] for row in page["items"]]) == (3, ["cancelled"])
+    await api.person("eve").refused("GET", f"{path}/confirmations", 404)
 
 
 # --- deciding --------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from events.calls import Allowance
 from events.running import Assignment
+from events.task import Json
 from pandar_daemon.adapters.process.spool import FileSpools
 from pandar_daemon.ports import Driver, Exit, Launch, Spec
 from tests.simulation.node import SimProcess, Simulation
@@ -85,6 +87,22 @@ class NoAgents:
     def driver(self, name: str) -> Driver:
         """See `Agents.driver`."""
         raise KeyError(name)
+
+
+class NoGrants:
+    """`GrantReads` of projects that consented to nothing."""
+
+    async def page(self, _project_id: int) -> list[Json]:
+        """See `GrantReads.page`."""
+        return []
+
+    async def get(self, _grant_id: str) -> Json | None:
+        """See `GrantReads.get`."""
+        return None
+
+    async def active(self, _project_id: int) -> list[Allowance]:
+        """See `GrantReads.active`."""
+        return []
 
 
 class Tree:

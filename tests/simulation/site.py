@@ -44,7 +44,7 @@ from tests.simulation.database import (
     SimStore,
     SimViews,
 )
-from tests.simulation.hosts import Machine, NoAgents
+from tests.simulation.hosts import Machine, NoAgents, NoGrants
 from tests.simulation.log_server import LogServer
 from tests.simulation.loop import WORLD
 from tests.simulation.node import Path, SimProcess, Simulation, Trouble
@@ -201,6 +201,7 @@ def _commands(parts: Parts) -> list[Service]:
         requests=Requests(SimVerifier(), parts.clock, frozenset()),
         commands=commands,
         dispatcher=dispatcher,
+        grants=NoGrants(),
         leases=parts.leases,
         clock=parts.clock,
         metrics=parts.metrics,

@@ -22,6 +22,7 @@ from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationReads
+from pandar_daemon.adapters.postgres.grant_reads import PgGrantReads
 from pandar_daemon.adapters.postgres.notification_reads import PgNotificationReads
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
@@ -213,6 +214,7 @@ def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
         tasks=PgTaskReads(made.database, made.clock),
         projects=PgProjectReads(made.database),
         usage=PgUsageReads(made.database),
+        grants=PgGrantReads(made.database, made.clock),
         confirmations=PgConfirmationReads(made.database),
         outputs=NatsOutputs(made.connection),
         wire=made.wire,

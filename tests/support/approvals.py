@@ -28,6 +28,7 @@ class Waiting(Struct):
     owner: Person
     work: Assignment
     confirmation_id: UUID
+    card: Json
 
     @property
     def task_id(self) -> int:
@@ -101,7 +102,7 @@ async def asked(
     )
     await api._ask("ask", ask)
     await api.settle(owner)
-    return Waiting(api, owner, work, confirmation_id)
+    return Waiting(api, owner, work, confirmation_id, shown)
 
 
 class Seen(Struct):

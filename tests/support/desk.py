@@ -18,6 +18,7 @@ from events.problem import Problem
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.wire import NatsWire
+from pandar_daemon.adapters.postgres.grant_reads import PgGrantReads
 from pandar_daemon.adapters.postgres.leases import PgLeases, PgNumbers, PgRejections
 from pandar_daemon.adapters.postgres.work_queue import PgWorkQueue
 from pandar_daemon.adapters.tokens import Tokens
@@ -209,6 +210,7 @@ async def desk(url: str, clock: ManualClock, *, wire: Wire | None = None) -> Asy
             commands=commands,
             dispatcher=dispatcher,
             leases=PgLeases(log.database),
+            grants=PgGrantReads(log.database, clock),
             clock=clock,
             metrics=Metrics(),
             streams=streams,

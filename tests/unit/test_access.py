@@ -116,7 +116,7 @@ notification.remind    | F | F | F | F | F | F | F | F |
 notification.resolve   | F | F | F | F | F | F | F | F |
 notification.click     | F | F | F | F | F | F | F | F |
 notification.channel   | F | F | F | F | F | F | F | F |
-notification.read      |   |   |   |   |   |   |   | F |
+notification.mark      |   |   |   |   |   |   |   | F |
 notification.read_all  |   |   |   |   |   |   |   | F |
 notification.settings  |   |   |   |   |   |   | F | F |
 notification.project_settings |   |   |   | F | F | N | F | N |

@@ -35,8 +35,9 @@ from tests.support.talks import (
     resume,
 )
 
-SELDOM: Final = st.integers(0, 9).map(lambda n: n == 0)
+SELDOM: Final = st.integers(0, 5).map(lambda n: n == 0)
 """Most walks should be long: what ends one is rare."""
+MOSTLY: Final = SELDOM.map(lambda seldom: not seldom)
 ENDS: Final = (heard.Stop.DONE, heard.Stop.CANCELLED)
 
 
@@ -171,13 +172,14 @@ class Walk(RuleBasedStateMachine):
     count = 0
 
     @initialize(
-        answer=st.sampled_from([None, Decision.APPROVE, Decision.DENY]),
-        gate=st.sampled_from([GATE, "question", "budget"]),
+        answer=st.sampled_from([None, Decision.APPROVE, Decision.APPROVE, Decision.DENY]),
+        gate=st.sampled_from([GATE, GATE, "question", "budget"]),
         scope=st.sampled_from([Scope.CALL, Scope.EXECUTION]),
         softly=st.booleans(),
         proxies=st.sampled_from([0, 2]),
         limit=st.sampled_from([None, 3.0]),
-        spent=st.sampled_from([0.0, 5.0]),
+        spent=st.sampled_from([0.0, 0.0, 5.0]),
+        ready=MOSTLY,
     )
     def begin(
         self,
@@ -188,6 +190,7 @@ class Walk(RuleBasedStateMachine):
         proxies: int,
         limit: float | None,
         spent: float,
+        ready: bool,
     ) -> None:
         """Begin on any terms, fresh or where another process was."""
         sha256 = PUSH.sha256 if gate == GATE else ""
@@ -204,6 +207,8 @@ class Walk(RuleBasedStateMachine):
         if answer is Decision.APPROVE:
             self.world.approvals[confirmation(9)] = sha256
             self.world.wide |= {GATE} if scope is Scope.EXECUTION and sha256 else set()
+        if ready:
+            self.is_ready(loaded=before is not None)
 
     def _fresh(self) -> str:
         self.count += 1
@@ -220,7 +225,7 @@ class Walk(RuleBasedStateMachine):
         self.world.hear(heard.Said(text=words, thought=thought))
 
     @precondition(lambda self: self.world.in_turn)
-    @rule(call=st.sampled_from([LOOK, PUSH, PUSH, OTHER_PUSH, SUDO]), records=st.booleans())
+    @rule(call=st.sampled_from([LOOK, PUSH, PUSH, OTHER_PUSH, SUDO]), records=MOSTLY)
     def asks(self, call: ToolCall, records: bool) -> None:
         """It asks for a call; the log may refuse what is done about it."""
         world, request_id = self.world, self._fresh()
@@ -294,7 +299,7 @@ class Walk(RuleBasedStateMachine):
         decision=st.sampled_from(Decision),
         reason=st.sampled_from(["", "because"]),
         scope=st.sampled_from([Scope.CALL, Scope.CALL, Scope.EXECUTION]),
-        records=st.booleans(),
+        records=MOSTLY,
     )
     def is_decided(self, decision: Decision, reason: str, scope: Scope, records: bool) -> None:
         """People decide; the log may refuse what is done about it."""
@@ -366,5 +371,5 @@ class Walk(RuleBasedStateMachine):
 
 TestWalk = Walk.TestCase
 TestWalk.settings = settings(
-    max_examples=150, stateful_step_count=40, derandomize=True, database=None, deadline=None
+    max_examples=150, stateful_step_count=50, derandomize=True, database=None, deadline=None
 )

@@ -94,6 +94,9 @@ NETWORK = {
     "curl http://localhost:80@x.example/": "host",
     "wget -q https://x.example": "host",
     "nc x.example 80": "host",
+    "nc -z localhost 80 -e sh": "host",
+    "curl version": "host",
+    "apt-get install x": "install",
     "dig x.example": "host",
     "ping -c1 x.example": "host",
     "docker pull x": "host",
@@ -169,6 +172,7 @@ OUTSIDE = {
     "echo x > /tmp/y": "temporary",
     "mkdir /var/tmp/x": "temporary",
     "d=/tmp/x; mkdir $d": "temporary",
+    "TMPDIR=/tmp; echo x > $TMPDIR/y": "temporary",
     "apt-get install -y x": "packages",
     "brew install x": "packages",
 }

@@ -17,7 +17,14 @@ from events.notification import NotificationType
 from events.task import Json
 from pandar_daemon.adapters.channels.outbound import Answer, Guard
 from pandar_daemon.adapters.channels.webhook import called, judged
-from pandar_daemon.domain.channel import BadChannel, SlackBot, SlackHook, SlackNamed, parse
+from pandar_daemon.domain.channel import (
+    BadChannel,
+    SlackBot,
+    SlackHook,
+    SlackNamed,
+    is_channel,
+    parse,
+)
 from pandar_daemon.ports import Clock, Delivered, Fate, Item, Notice
 
 API: Final = "https://slack.com/api"
@@ -47,6 +54,25 @@ class _Said(Struct):
     ok: bool = False
     error: str = ""
     ts: str = ""
+
+
+def named_channels(text: str) -> dict[str, str]:
+    """Return the channels that ``ops=slack://xoxb-…/#ops,dev=https://hooks.slack.com/…`` names.
+
+    Raises ``ValueError`` naming the first that is none of Slack, without its text.
+    """
+    named: dict[str, str] = {}
+    for one in filter(None, (part.strip() for part in text.split(","))):
+        name, _, channel = one.partition("=")
+        try:
+            is_slack = isinstance(parse(channel), SlackBot | SlackHook)
+        except BadChannel:
+            is_slack = False
+        if not is_slack or not is_channel(f"slack://{name}"):
+            msg = f"expected name=slack://xoxb-…/#channel or a hook's address for {name[:64]!r}"
+            raise ValueError(msg)
+        named[name] = channel
+    return named
 
 
 class SlackChannel:

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 from pandar_daemon.adapters.http import (
     confirmations,
     events,
+    grants,
     health,
     history,
     links,
@@ -66,6 +67,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/confirmations/{confirmation_id}", confirmations.get),
     ("GET", "/events", events.stream),
     ("GET", "/usage", usage.sums),
+    ("GET", "/projects/{id}/grants", grants.page),
+    ("POST", "/projects/{id}/grants", grants.create),
+    ("POST", "/grants/{grant}/revoke", grants.revoke),
     ("GET", "/projects", projects.page),
     ("POST", "/projects", projects.create),
     ("GET", "/projects/{id}", projects.get),

@@ -56,7 +56,7 @@ async def command(request: web.Request, shape: type[C]) -> C:
     """
     wanted = await read(request, shape)
     needs = deps(request)
-    validate(wanted, needs.agents, needs.clock.now())
+    validate(wanted, needs.agents, needs.clock.now(), needs.gates_of)
     return wanted
 
 

@@ -11,10 +11,12 @@ from aiohttp import web
 
 from events.envelope import Recorded
 from pandar_daemon.domain.access import Principal
+from pandar_daemon.domain.options import GatesOf, registered
 from pandar_daemon.ports import (
     Clock,
     ConfirmationReads,
     EventStore,
+    GrantReads,
     Head,
     NotificationReads,
     Outputs,
@@ -104,6 +106,7 @@ class Deps:
     tasks: TaskReads
     projects: ProjectReads
     usage: UsageReads
+    grants: GrantReads
     confirmations: ConfirmationReads
     outputs: Outputs
     wire: Wire
@@ -113,6 +116,7 @@ class Deps:
     metrics: Metrics
     bus_position: BusPosition
     agents: frozenset[str]
+    gates_of: GatesOf = registered
     hosts: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     bus_event: BusEvent = _nothing_known

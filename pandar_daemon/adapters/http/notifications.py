@@ -128,7 +128,7 @@ async def mark_unread(request: web.Request) -> web.Response:
 
 async def _mark(request: web.Request, *, read: bool) -> web.Response:
     target = _id_in_path(request)
-    sent = await send(request, "notification.read", MarkRead(read=read), target=target)
+    sent = await send(request, "notification.mark", MarkRead(read=read), target=target)
     stream = ids.notification_stream(target)
     history = await deps(request).store.read_stream(stream, up_to=sent.accepted.position)
     row = notification_rows.as_of(history)

@@ -19,6 +19,7 @@ from events.commands import (
     UpdateProject,
     UpdateTask,
 )
+from events.grant import RevokeGrant
 from events.notifying import MarkAllRead
 from events.task import Json
 from pandar_daemon.adapters.http import (
@@ -26,6 +27,7 @@ from pandar_daemon.adapters.http import (
     confirmation_answers,
     confirmations,
     events,
+    grants,
     history,
     notification_settings,
     notifications,
@@ -186,6 +188,11 @@ OPERATIONS: Final[dict[str, Operation]] = {
         name="getConfirmation", answer=confirmation_answers.Confirmation
     ),
     "GET /events": _stream("streamEvents", events.Wanted),
+    "GET /projects/{id}/grants": Operation(name="listGrants", answer=grants.GrantList),
+    "POST /projects/{id}/grants": _write(
+        "createGrant", "grant.create", grants.NewGrant, grants.Grant, status=HTTPStatus.CREATED
+    ),
+    "POST /grants/{grant}/revoke": _write("revokeGrant", "grant.revoke", RevokeGrant, grants.Grant),
     "GET /usage": Operation(name="sumUsage", answer=usage.UsageSums, query=usage.Wanted),
     "GET /projects": Operation(
         name="listProjects", answer=answers.ProjectPage, query=projects.Listing

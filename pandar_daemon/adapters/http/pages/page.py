@@ -152,7 +152,7 @@ def _votes(approval: Approval) -> Html | None:
     if quorum < 2:  # noqa: PLR2004 - one is enough
         return None
     lacking = quorum - len(voters)
-    named = f"Approved by {', '.join(voters)}. " if voters else ""
+    named = f"Approved by {', '.join(map(texts.person, voters))}. " if voters else ""
     people = "person" if lacking == 1 else "people"
     more = "more " if voters else ""
     return el("p", f"{named}It takes {lacking} {more}{people} to approve.", class_="banner")
@@ -195,7 +195,7 @@ def _who(approval: Approval) -> Html:
     said = texts.meaning(str(confirmation["status"]))
     return el(
         "p",
-        f"by {by} · " if by else None,
+        f"by {texts.person(str(by))} · " if by else None,
         when,
         f". {said}" if said else None,
         class_="who",
@@ -255,7 +255,7 @@ def _footer(approval: Approval) -> Html:
             str(confirmation["card_sha256"]),
             is_open=approval.is_pending and blocks.has_more(approval.card),
         ),
-        el("p", said, el("strong", approval.approver), ".", class_="small"),
+        el("p", said, el("strong", texts.person(approval.approver)), ".", class_="small"),
     )
 
 

@@ -139,6 +139,11 @@ def _wanted(card: Json, asked_at: str) -> str:
     return known or ("run a command" if text(card, "command") else "go on")
 
 
+def person(user: str) -> str:
+    """Return a user as people know them: a number alone says nothing."""
+    return f"user {user}" if user.isdecimal() else user
+
+
 def outcome(confirmation: Json) -> str:
     """Return what was decided, in a word or two."""
     status = str(confirmation["status"])
