@@ -67,7 +67,10 @@ GrantEvent = GrantCreated | GrantUsed | GrantRevoked
 
 
 class CreateGrant(Command, frozen=True, kw_only=True):
-    """Consent to calls of a project beforehand."""
+    """Consent to calls of a project beforehand.
+
+    ``by`` is who does, where a service of Pandar's own speaks for them; nobody else may say so.
+    """
 
     grant_id: UUID
     project_id: Number
@@ -77,6 +80,7 @@ class CreateGrant(Command, frozen=True, kw_only=True):
     expires_at: Instant | None = None
     uses_max: Uses | None = None
     confirmation_id: UUID | None = None
+    by: Annotated[str, Meta(max_length=128)] = ""
 
 
 class UseGrant(Command, frozen=True, kw_only=True):

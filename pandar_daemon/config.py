@@ -37,6 +37,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     jwt_jwks: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    public_url: str | None = None
+    smtp_url: str | None = None
+    slack: str | None = None
+    notify_hosts: str | None = None
     slots: int = 4
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     lease_ttl_sec: float = 8.0
@@ -65,6 +69,10 @@ VARIABLES: Final = {
     "PANDAR_JWT_JWKS": "jwt_jwks",
     "PANDAR_JWT_ISSUER": "jwt_issuer",
     "PANDAR_JWT_AUDIENCE": "jwt_audience",
+    "PANDAR_PUBLIC_URL": "public_url",
+    "PANDAR_SMTP_URL": "smtp_url",
+    "PANDAR_SLACK": "slack",
+    "PANDAR_NOTIFY_HOSTS": "notify_hosts",
     "PANDAR_SLOTS": "slots",
     "PANDAR_TASK_PATH": "task_path",
     "PANDAR_LEASE_TTL_SEC": "lease_ttl_sec",

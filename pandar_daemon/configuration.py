@@ -8,12 +8,11 @@ in which files they are.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args, get_origin
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,10 +21,10 @@ from events.calls import GATE_NAMES, GateRule, Match, Rules, Severity
 from events.problem import FieldError
 from events.task import Json
 from pandar_daemon.config import ConfigError
+from pandar_daemon.domain.document import faults_in
 from pandar_daemon.domain.gate_rules import UNCLASSIFIED
 from pandar_daemon.domain.judging import MANUAL, rules_of
 from pandar_daemon.domain.money import Price
-from pandar_daemon.domain.reading import convert
 
 FILE: Final = "pandar.toml"
 SIZE_MAX: Final = 65_536
@@ -203,67 +202,12 @@ def parse(content: bytes, name: str) -> Configuration:
         raise ConfigError(f"{name}: no TOML: {error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: no UTF-8 at byte {error.start}") from error
-    faults = list(islice(_faults(data, Configuration, ""), FAULTS_MAX))
+    faults = list(islice(faults_in(data, Configuration, _SAID), FAULTS_MAX))
     found = None if faults else msgspec.convert(data, Configuration)
     faults += _senseless(found) if found else []
     if found is None or faults:
         raise ConfigError("\n".join(f"{name}: {fault.field}: {fault.rule}" for fault in faults))
     return found
-
-
-def _faults(value: object, kind: object, path: str) -> Iterator[FieldError]:
-    """Yield what is wrong within a value, each with the keys that lead there."""
-    kind = _chosen(kind, value)
-    if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, Struct):
-        yield from _in_table(value, kind, path)
-    elif isinstance(value, dict) and get_origin(kind) is dict:
-        of_key, of_item = get_args(kind)
-        for key, item in value.items():
-            yield from _in_value(key, of_key, _join(path, key))
-            yield from _faults(item, of_item, _join(path, key))
-    elif isinstance(value, list) and get_origin(kind) is list:
-        for index, item in enumerate(value):
-            yield from _faults(item, get_args(kind)[0], f"{path}[{index}]")
-    else:
-        yield from _in_value(value, kind, path)
-
-
-def _chosen(kind: object, value: object) -> object:
-    """Return the one of several kinds that a value is meant to be."""
-    if isinstance(value, dict):
-        for one in get_args(kind) if get_origin(kind) is not dict else ():
-            if get_origin(one) is dict or (isinstance(one, type) and issubclass(one, Struct)):
-                return one
-    return kind
-
-
-def _in_table(table: Json, kind: type[Struct], path: str) -> Iterator[FieldError]:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for key in table.keys() - fields.keys():
-        rule = f"is not known here; there are {', '.join(fields)}"
-        yield FieldError(field=_join(path, key), rule=rule)
-    for key, field in fields.items():
-        if key in table:
-            yield from _faults(table[key], field.type, _join(path, key))
-        elif field.required:
-            yield FieldError(field=_join(path, key), rule="is required")
-
-
-def _in_value(value: object, kind: object, path: str) -> Iterator[FieldError]:
-    fault = convert(value, kind, path)[1]
-    if fault is not None:
-        said = (words for pattern, words in _SAID.items() if repr(pattern)[1:-1] in fault.rule)
-        rule = next((f"expected {words}" for words in said), fault.rule)
-        literals = (one for one in (kind, *get_args(kind)) if get_origin(one) is Literal)
-        choices = next(map(get_args, literals), ())
-        if choices and value not in choices:
-            rule = f"expected one of {', '.join(choices)}"
-        yield FieldError(field=fault.field, rule=rule)
-
-
-def _join(path: str, key: str) -> str:
-    shown = key if re.fullmatch(r"[\w-]+", key) else f'"{key[:100]}"'
-    return f"{path}.{shown}".lstrip(".")
 
 
 def _senseless(found: Configuration) -> list[FieldError]:
@@ -276,7 +220,7 @@ _TAKEN: Final = frozenset({*GATE_NAMES, UNCLASSIFIED, MANUAL})
 
 def _taken(found: Configuration) -> Iterator[FieldError]:
     for path, tables in _gates_in(found):
-        for name in _TAKEN & tables.keys():
+        for name in sorted(_TAKEN & tables.keys()):
             yield FieldError(field=f"{path}.{name}", rule="is the name of a gate there is already")
 
 

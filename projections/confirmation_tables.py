@@ -45,7 +45,7 @@ TABLE: Final = Table(
         ("position", "bigint"),
     ),
     key=("task_id", "id"),
-    indexes=("(id)",),
+    indexes=("(id)", "(decided_at) WHERE scope = 'project' AND status = 'approved'"),
 )
 OPEN_TABLE: Final = Table(
     name="open_confirmations",

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from pandar_daemon.cli.look import Look
     from pandar_daemon.wiring import Ready
 
-ROLES: Final = ("api", "commands", "relay", "projector", "runner", "scheduler", "reaper")
+ROLES: Final = (
+    *("api", "commands", "relay", "projector", "runner", "scheduler", "reaper"),
+    "notifier",
+)
 _data = click.option(
     "--data", type=click.Path(path_type=Path), help="The data directory [PANDAR_DATA]."
 )

@@ -1,7 +1,7 @@
 """Which calls a rule of configuration is about.
 
 A rule that stops or forbids fits broadly: a command as it stands, and each program it runs with
-its wrappers off, by path or by name; a path as written and absolute.
+its wrappers off, by path or by name; a path as written, absolute, and from the workspace.
 """
 
 from __future__ import annotations
@@ -11,19 +11,30 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from msgspec import Struct
+
 from events.calls import Match, ToolCall
 from pandar_daemon.domain.gate_paths import paths_in
 from pandar_daemon.domain.shell_run import Run
 
-Part = tuple[str, ...]
-
 _HOST = re.compile(r"(?:\w[\w+.-]*://)?(?:[^/@\s]*@)?(\[[^\]]*\]|[\w.-]+)(?::[\w-]+)?(?:/.*)?")
 
 
-def matches(match: Match, call: ToolCall, command: Sequence[Run]) -> Iterator[Part]:
+class Part(Struct, frozen=True):
+    """What of a call a rule is about: the words of a simple command, or one path or host.
+
+    ``fixed``: a shell puts nothing in place of any of it.
+    """
+
+    words: tuple[str, ...] = ()
+    fixed: bool = True
+
+
+def matches(match: Match, call: ToolCall, command: Sequence[Run], workspace: str) -> Iterator[Part]:
     """Yield the parts of a call that a rule is about: of each list stated, one item must fit.
 
-    ``command`` is what the call's text runs. A rule that states nothing fits every call.
+    ``command`` is what the call's text runs. A rule that states nothing fits every call. Patterns
+    of paths are of absolute ones, or of those from ``workspace``.
     """
     if match.kinds and call.kind not in match.kinds:
         return
@@ -33,21 +44,21 @@ def matches(match: Match, call: ToolCall, command: Sequence[Run]) -> Iterator[Pa
         found
         for patterns, found in (
             (match.commands, _commands(match.commands, command)),
-            (match.paths, _paths(match.paths, call, command)),
+            (match.paths, _paths(match.paths, call, command, workspace)),
             (match.hosts, _hosts(match.hosts, call, command)),
         )
         if patterns
     ]
     if all(lists):
-        yield from lists[0] if lists else [()]
+        yield from lists[0] if lists else [Part()]
+
+
+def _part(run: Run) -> Part:
+    return Part(tuple(word.text for word in run.written), all(word.fixed for word in run.written))
 
 
 def _commands(patterns: Sequence[str], command: Sequence[Run]) -> list[Part]:
-    return [
-        tuple(word.text for word in run.written)
-        for run in command
-        if _any_fits(patterns, _forms(run))
-    ]
+    return [_part(run) for run in command if _any_fits(patterns, _forms(run))]
 
 
 def _forms(run: Run) -> list[str]:
@@ -57,23 +68,41 @@ def _forms(run: Run) -> list[str]:
     return [" ".join(form) for form in ([w.text for w in run.written], words, named) if form]
 
 
-def _paths(patterns: Sequence[str], call: ToolCall, command: Sequence[Run]) -> list[Part]:
-    words = [word for run in command for word in (*run.words, *(r.target for r in run.redirects))]
-    named = [*call.paths, *(path for word in words for path in paths_in(word))]
-    return [(path,) for path in named if _any_fits(patterns, _spellings(path, call.cwd))]
+def _paths(
+    patterns: Sequence[str], call: ToolCall, command: Sequence[Run], workspace: str
+) -> list[Part]:
+    here = posixpath.join(workspace or "/", call.cwd)
+
+    def fits(path: str) -> bool:
+        return _any_fits(patterns, _spellings(path, here, workspace))
+
+    found = [Part((path,)) for path in call.paths if fits(path)]
+    return found + [_part(run) for run in command if any(map(fits, _paths_of(run)))]
 
 
-def _spellings(path: str, cwd: str) -> list[str]:
-    spelt = [path, posixpath.normpath(path)] if path else []
-    return [*spelt, posixpath.normpath(posixpath.join(cwd or "/", path))] if spelt else []
+def _paths_of(run: Run) -> Iterator[str]:
+    for word in (*run.words, *(redirect.target for redirect in run.redirects)):
+        yield from paths_in(word)
+
+
+def _spellings(path: str, here: str, workspace: str) -> list[str]:
+    """Return a path as it stands, absolute, and from the workspace."""
+    if not path:
+        return []
+    absolute = posixpath.normpath(posixpath.join(here, path))
+    inside = absolute.removeprefix(posixpath.normpath(workspace or "/").rstrip("/") + "/")
+    return [path, absolute, inside]
 
 
 def _hosts(patterns: Sequence[str], call: ToolCall, command: Sequence[Run]) -> list[Part]:
-    named = [*call.hosts, *(host for run in command for host in _hosts_in(run))]
-    return [(host,) for host in named if _any_fits(patterns, [host, host.partition(":")[0]])]
+    def fits(host: str) -> bool:
+        return _any_fits(patterns, [host, host.partition(":")[0]])
+
+    found = [Part((host,)) for host in call.hosts if fits(host)]
+    return found + [_part(run) for run in command if any(map(fits, _hosts_of(run)))]
 
 
-def _hosts_in(run: Run) -> Iterator[str]:
+def _hosts_of(run: Run) -> Iterator[str]:
     for word in run.arguments:
         for part in (word.text, word.text.partition("=")[2]):
             if part and (match := _HOST.fullmatch(part)):

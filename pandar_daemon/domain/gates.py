@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from events.calls import LIST_MAX, TEXT_MAX, CallKind, GateRule, Rules, ToolCall
+from events.calls import LIST_MAX, TEXT_MAX, CallKind, Rules, ToolCall
 from pandar_daemon.domain.gate_match import matches
 from pandar_daemon.domain.gate_paths import (
     Place,
@@ -63,21 +63,20 @@ def touched(call: ToolCall, rules: Rules, workspace: str, home: str) -> tuple[To
     """
     place = place_of(call.cwd, workspace, home)
     command = runs(call.command) if call.command else []
-    found = [*_of_command(command, place), *_of_call(call, place), *_own(call, command, rules)]
+    found = [
+        *_of_command(command, place),
+        *_of_call(call, place),
+        *_own(call, command, rules, workspace),
+    ]
     return tuple(dict.fromkeys(found))
 
 
-def _own(call: ToolCall, command: Sequence[Run], rules: Rules) -> Iterator[Touch]:
+def _own(call: ToolCall, command: Sequence[Run], rules: Rules, workspace: str) -> Iterator[Touch]:
     for rule in rules.own:
-        for part in matches(rule.match, call, command):
-            yield own_touch(rule, part)
-
-
-def own_touch(rule: GateRule, part: tuple[str, ...]) -> Touch:
-    """Return what a rule of a project's own says about a part of a call."""
-    return Touch(
-        rule.name, f"own.{rule.name}", rule.severity, rule.why or "a rule of the project", part
-    )
+        why = rule.why or "a rule of the project"
+        for part in matches(rule.match, call, command, workspace):
+            name = f"own.{rule.name}"
+            yield Touch(rule.name, name, rule.severity, why, part.words, part.fixed)
 
 
 # --- the call itself --------------------------------------------------------------------------

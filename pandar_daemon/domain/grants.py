@@ -106,7 +106,7 @@ def _create(grant: Grant, command: CreateGrant, ask: Ask) -> list[did.GrantEvent
         grant_id=grant.grant_id,
         project_id=command.project_id,
         gates=command.gates,
-        by=ask.user,
+        by=command.by or ask.user,
         pattern=command.pattern,
         reason=command.reason,
         expires_at=command.expires_at,

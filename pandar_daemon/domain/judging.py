@@ -55,7 +55,7 @@ def judge(
     call: ToolCall, rules: Rules, allowances: Sequence[Allowance], workspace: str, home: str
 ) -> Judgement:
     """Return what is done about a call; never raises, and the same for the same arguments."""
-    denied = _denied(call, rules)
+    denied = _denied(call, rules, workspace)
     if denied is not None:
         return denied
     found = sorted(touched(call, rules, workspace, home), key=_gravest)
@@ -82,10 +82,10 @@ def _gravest(touch: Touch) -> int:
     return -_ORDER.index(touch.severity)
 
 
-def _denied(call: ToolCall, rules: Rules) -> Judgement | None:
+def _denied(call: ToolCall, rules: Rules, workspace: str) -> Judgement | None:
     command = runs(call.command) if rules.denied and call.command else []
     for rule in rules.denied:
-        if next(matches(rule.match, call, command), None) is not None:
+        if next(matches(rule.match, call, command, workspace), None) is not None:
             return Judgement(
                 verdict=Verdict.DENY,
                 rule=f"deny.{rule.name}",

@@ -91,7 +91,8 @@ class Precedents:
         self._widen(gates, decided, confirmation_id)
 
     def _widen(self, gates: list[str], decided: Decided, confirmation_id: UUID) -> None:
-        if decided.scope is Scope.CALL:
+        """Let it reach beyond the call; what reaches beyond the task is a grant, looked up."""
+        if decided.scope not in {Scope.EXECUTION, Scope.PATTERN}:
             return
         pattern = "" if decided.scope is Scope.EXECUTION else decided.pattern
         name = str(confirmation_id)

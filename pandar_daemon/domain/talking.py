@@ -201,6 +201,9 @@ class AskBudget(Struct, frozen=True, kw_only=True):
     limits: Mapping[str, float | int | None]
 
 
+Ask = AskCall | AskQuestion | AskBudget
+
+
 class Withdraw(Struct, frozen=True):
     """Nobody needs to decide what was asked last."""
 

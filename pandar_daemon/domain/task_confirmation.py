@@ -12,9 +12,7 @@ from events.calls import Scope
 from events.task import FailureKind, OnTimeout, Status
 from pandar_daemon.domain.refusals import NotFound, Rejected
 from pandar_daemon.domain.task_rules import Ask, failed, refuse, retried, tell_outcome
-from pandar_daemon.domain.task_state import Pending, Settled, Task, evolve
-
-LOST_GATE = "lost_runner"
+from pandar_daemon.domain.task_state import LOST_GATE, Pending, Settled, Task, evolve
 
 
 def confirm(task: Task, command: do.ConfirmTask, ask: Ask) -> list[did.TaskEvent]:

@@ -21,7 +21,7 @@ from events.calls import Verdict
 from events.task import FailureKind, Json, Status
 from pandar_daemon.domain.refusals import Rejected
 from pandar_daemon.domain.retry import backoff_sec
-from pandar_daemon.domain.task_confirmation import LOST_GATE, resumed
+from pandar_daemon.domain.task_confirmation import resumed
 from pandar_daemon.domain.task_rules import (
     Ask,
     Stale,
@@ -31,7 +31,7 @@ from pandar_daemon.domain.task_rules import (
     status_of,
     tell_outcome,
 )
-from pandar_daemon.domain.task_state import Conversation, Execution, Task, evolve
+from pandar_daemon.domain.task_state import LOST_GATE, Conversation, Execution, Task, evolve
 
 RECOVERY_SEC = 24 * 3600.0
 """How long a lost task waits for somebody to decide whether it runs again."""

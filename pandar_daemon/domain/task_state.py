@@ -13,10 +13,14 @@ from msgspec import Struct
 
 from events import commands as do
 from events import task as did
-from events.calls import Allowance, Scope
+from events.calls import Allowance, Scope, Verdict
 from events.task import Json, OnTimeout, Priority, Status, Usage
 from pandar_daemon.domain.partial import stated
 from pandar_daemon.domain.policy import Policy, policy
+
+
+LOST_GATE = "lost_runner"
+"""The gate of a task whose runner was lost: may it run again? Its agent asked nothing."""
 
 
 class Execution(Struct, frozen=True):
@@ -245,7 +249,8 @@ def _carried(task: Task, event: did.TaskStarted) -> tuple[tuple[UUID | None, All
 
 def _pending(event: did.ConfirmationRequested) -> Pending:
     card = event.card
-    gates, what = card.get("gates"), card.get("command") or card.get("title")
+    gates = card.get("gates")
+    what = card.get("command") or card.get("title") or card.get("question")
     return Pending(
         confirmation_id=event.confirmation_id,
         card_sha256=event.card_sha256,
@@ -297,7 +302,8 @@ def _after_decision(
             call_sha256=pending.call_sha256,
         )
     decided = (*task.decided, settled)
-    return _with(task, status=Status.RUNNING, pending=None, decided=decided, answered=settled)
+    answered = None if settled.gate == LOST_GATE else settled
+    return _with(task, status=Status.RUNNING, pending=None, decided=decided, answered=answered)
 
 
 def _settled(
@@ -333,7 +339,8 @@ def _after_call(task: Task, event: did.CallDecided) -> Task:
     used = task.answered
     if used is None or used.confirmation_id != event.confirmation_id:
         return task
-    if used.scope not in {Scope.EXECUTION, Scope.PATTERN}:
+    wide = used.scope in {Scope.EXECUTION, Scope.PATTERN}
+    if not wide or event.verdict is not Verdict.ALLOW:
         return _with(task, answered=None)
     allowance = Allowance(
         gates=list(used.gates),

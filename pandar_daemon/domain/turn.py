@@ -51,17 +51,20 @@ class Turn:
         return self.asked is not None and number == self._number
 
     def end(self, why: str) -> list[talk.Effect]:
-        """Wait for nothing any more."""
-        asked, self.asked, self._consulted = self.asked, None, None
+        """Wait for nothing any more; the next turn begins."""
         self.next, self.cancelled_at = "", None
+        return self._drop(why)
+
+    def cancel(self, at: float, words: str = "") -> list[talk.Effect]:
+        """End it before its time, which answers all that is open, and say this next."""
+        self.next, self.cancelled_at = words, at
+        return [*self._drop("the agent's turn was cancelled"), talk.CancelTurn()]
+
+    def _drop(self, why: str) -> list[talk.Effect]:
+        asked, self.asked, self._consulted = self.asked, None, None
         for known in (self._open, self._rulings, self._settled):
             known.clear()
         return [] if asked is None else [talk.Withdraw(why)]
-
-    def cancel(self, at: float, words: str = "") -> list[talk.Effect]:
-        """End it before its time, and say this next."""
-        self.next, self.cancelled_at = words, at
-        return [talk.CancelTurn()]
 
     # --- what is asked ---
 
@@ -95,10 +98,11 @@ class Turn:
         if request_id not in self._settled or self.cancelled_at is not None:
             return []
         self._settled.discard(request_id)
-        ruling = self._precedents.rule(call)
-        if ruling.judged.verdict is not Verdict.ASK:
+        asked, ruling = Asked(request_id=request_id, call=call), self._precedents.rule(call)
+        if ruling.judged.verdict is Verdict.DENY:
+            return self._settle(asked, ruling, refused.at)
+        if ruling.judged.verdict is Verdict.ALLOW:
             ruling = Ruling(judged=VOID)
-        asked = Asked(request_id=request_id, call=call)
         self._open[request_id], self._rulings[request_id] = asked, ruling
         return [] if self._is_busy else self._ask_call(asked, ruling, refused.at)
 

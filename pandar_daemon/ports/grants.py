@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from events.calls import Allowance
+from events.grant import CreateGrant
 from events.task import Json
 
 
@@ -17,6 +18,10 @@ class GrantReads(Protocol):
 
     async def get(self, grant_id: str) -> Json | None:
         """Return one grant."""
+        ...
+
+    async def owed(self) -> list[CreateGrant]:
+        """Return grants that were approved with a confirmation and are not there yet."""
         ...
 
     async def active(self, project_id: int) -> list[Allowance]:

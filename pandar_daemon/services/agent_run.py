@@ -15,14 +15,15 @@ from uuid import UUID
 import structlog
 from msgspec import Struct
 
+from events.calls import Verdict
 from events.running import Assignment
 from pandar_daemon.domain import talking as talk
-from pandar_daemon.domain.card import Subject, budget_card, call_card, question_card
 from pandar_daemon.domain.conversation import CANCEL_SEC, Conversation, Phase
 from pandar_daemon.domain.hearing import Broken, TurnEnded
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Driver, Talk
-from pandar_daemon.services.consent import Consent, Draft
+from pandar_daemon.services.cards import drafted
+from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.recording import Recording
@@ -37,8 +38,6 @@ BACKLOG_MAX: Final = 2**20
 END_SEC: Final = 10.0
 """What it may take until one hears of the cancellation, or the loss, that people are not asked."""
 _CONFLICT: Final = 409
-
-Asking = talk.AskCall | talk.AskQuestion | talk.AskBudget
 
 
 class Surroundings(Struct, frozen=True, kw_only=True):
@@ -206,7 +205,7 @@ class AgentRun:
             self._say(self._driver.answer(settle.request_id, settle.verdict, settle.text))
 
     def _unrecorded(self, settle: talk.Settle, refusal: Refusal) -> talk.Signal:
-        if refusal.problem.status != _CONFLICT:
+        if refusal.problem.status != _CONFLICT or settle.verdict is Verdict.DENY:
             return talk.Unstorable(at=self._now(), error=str(refusal))
         return talk.Unrecorded(at=self._now(), request_id=settle.request_id, call=settle.call)
 
@@ -229,7 +228,7 @@ class AgentRun:
 
     # --- asking ---
 
-    async def _ask(self, ask: Asking) -> None:
+    async def _ask(self, ask: talk.Ask) -> None:
         """Ask people, unless the project has consented, and watch for what they decide."""
         grant_id = await self._granted(ask)
         if grant_id is not None:
@@ -238,18 +237,7 @@ class AgentRun:
             return
         await self._around.wait(True)  # noqa: FBT003 - a switch
         consent, deadline = self._around.consent, self._around.consent.deadline()
-        subject = subject_of(self._around.assignment)
-        match ask:
-            case talk.AskCall():
-                gate = ask.judged.gates[0] if ask.judged.gates else "unclassified"
-                draft = Draft(gate=gate, call_sha256=ask.call.sha256)
-                card = call_card(subject, ask.call, ask.judged, deadline, intent=ask.intent)
-            case talk.AskQuestion():
-                draft = Draft(gate="question")
-                card = question_card(subject, ask.text, ask.choices, deadline)
-            case talk.AskBudget():
-                draft = Draft(gate="budget")
-                card = budget_card(subject, ask.spent, ask.limits, deadline, why=ask.why)
+        draft, card = drafted(ask, self._around.assignment, deadline)
         try:
             confirmation_id = await consent.ask(draft, card, deadline)
         except Refusal as refusal:
@@ -257,7 +245,7 @@ class AgentRun:
         else:
             self._watch(self._await_decision(ask.number, confirmation_id))
 
-    async def _granted(self, ask: Asking) -> UUID | None:
+    async def _granted(self, ask: talk.Ask) -> UUID | None:
         loop = isinstance(ask, talk.AskCall) and "budget" in ask.judged.gates
         if not isinstance(ask, talk.AskCall) or loop:
             return None
@@ -299,14 +287,3 @@ class AgentRun:
         text = await self._around.consult(consult.question)
         answered = talk.ProxyAnswered(at=self._now(), number=consult.number, text=text)
         self._due.put_nowait(answered)
-
-
-def subject_of(assignment: Assignment) -> Subject:
-    """Return what a card is about."""
-    return Subject(
-        task_id=assignment.task_id,
-        task_name=assignment.name,
-        project_id=assignment.project_id,
-        agent=assignment.agent or "",
-        attempt=assignment.attempt,
-    )

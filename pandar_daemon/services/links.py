@@ -7,14 +7,14 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from events import subjects
+from events import codec, subjects
 from events.commands import IssueLink
-from events.ids import task_stream
+from events.ids import project_stream, task_stream
 from events.notifying import ClickNotification
-from pandar_daemon.domain import access, links
+from pandar_daemon.domain import access, links, project
 from pandar_daemon.domain.access import Permission, Principal
 from pandar_daemon.domain.refusals import NotFound, Refusal, Unavailable
-from pandar_daemon.ports import Clock, EventStore, NotificationReads, ProjectReads, TaskReads
+from pandar_daemon.ports import Clock, EventStore, NotificationReads, TaskReads
 from pandar_daemon.services.asking import Asker
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,6 @@ class Links:
         asker: Asker,
         store: EventStore,
         tasks: TaskReads,
-        projects: ProjectReads,
         clock: Clock,
         url: str,
     ) -> None:
@@ -39,7 +38,6 @@ class Links:
         self._asker = asker
         self._store = store
         self._tasks = tasks
-        self._projects = projects
         self._clock = clock
         self._url = url
 
@@ -65,10 +63,10 @@ class Links:
 
     async def _permit(self, task_id: int, approver: str) -> None:
         what = f"task {task_id}"
-        project = await self._project(task_id)
-        if project is None:
+        number = await self._project(task_id)
+        if number is None:
             raise NotFound(what)
-        held = (await self._projects.roles(approver)).get(project)
+        held = await self._role(number, approver)
         access.require(Principal(approver), Permission.TASK_MANAGE, held, what)
 
     async def _project(self, task_id: int) -> int | None:
@@ -78,6 +76,14 @@ class Links:
             return int(row["project_id"])
         history = await self._store.read_stream(task_stream(task_id))
         return history[0].project_id if history else None
+
+    async def _role(self, number: int, user: str) -> str | None:
+        """Return what somebody is in a project by the log: a read model may be a moment old."""
+        state = project.initial(number)
+        for recorded in await self._store.read_stream(project_stream(number)):
+            event = codec.decode(recorded)
+            state = state if event is None else project.evolve(state, event)
+        return state.role_of(user)
 
     def page(self, task_id: int) -> str:
         """Return an address where somebody who logs in sees a task; there is no secret in it."""

@@ -6,9 +6,9 @@ import msgspec
 
 from events import commands as do
 from events.grant import CreateGrant
-from pandar_daemon.domain.access import Principal, require_action
+from pandar_daemon.domain.access import Permission, Principal, Role, require_action
 from pandar_daemon.domain.project import Project
-from pandar_daemon.domain.refusals import NotFound, Refusal
+from pandar_daemon.domain.refusals import Forbidden, NotFound, Refusal
 from pandar_daemon.domain.task_confirmation import approver_of
 from pandar_daemon.domain.task_state import Task
 from pandar_daemon.services.requests import Request
@@ -31,8 +31,7 @@ class Permits:
         if isinstance(state, Project):
             _permit(request, state, what)
             return
-        if isinstance(state, Task):
-            request = _on_behalf(request, state)
+        request = _on_behalf(request, state)
         number = state.project_id or _project_of(request.command)
         if not number and isinstance(state, Task):
             raise NotFound(what)
@@ -65,10 +64,27 @@ def _project_of(command: do.Command) -> int:
     return command.project_id if isinstance(command, do.CreateTask | CreateGrant) else 0
 
 
-def _on_behalf(request: Request, task: Task) -> Request:
-    """Return a request as made by whom an approval link speaks for; what they may counts now."""
-    command = request.command
-    if not isinstance(command, do.ConfirmTask) or command.link is None or task.pending is None:
+def _on_behalf(request: Request, state: InProject) -> Request:
+    """Return a request as made by whom it speaks for; what they may do counts, and counts now.
+
+    Raises `Forbidden` for who speaks for another without being a service of Pandar's own, or
+    having their approval link; `NotFound` for a link that is not good.
+    """
+    who = _named(request.command, state)
+    if not who or who == request.principal.user:
         return request
-    principal = Principal(approver_of(task, command.link))
-    return msgspec.structs.replace(request, principal=principal)
+    by_link = isinstance(request.command, do.ConfirmTask)
+    if not by_link and Role.SYSTEM not in request.principal.roles:
+        raise Forbidden(Permission.SYSTEM_RUN)
+    return msgspec.structs.replace(request, principal=Principal(who))
+
+
+def _named(command: do.Command, state: InProject) -> str:
+    """Return for whom a command speaks, empty for who sends it."""
+    match command:
+        case do.ConfirmTask(link=str(link)) if isinstance(state, Task) and state.pending:
+            return approver_of(state, link)
+        case do.IssueLink(approver=who) | CreateGrant(by=who):
+            return who
+        case _:
+            return ""

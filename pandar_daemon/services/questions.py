@@ -15,7 +15,7 @@ from pandar_daemon.domain.card import question_card
 from pandar_daemon.domain.prompts import Prompts, reply
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Talk
-from pandar_daemon.services.agent_run import subject_of
+from pandar_daemon.services.cards import subject_of
 from pandar_daemon.services.consent import Consent, Draft
 from pandar_daemon.services.line import Line
 

@@ -70,7 +70,7 @@ def _folders(data: Path, task_id: int, home_suffix: str = "") -> tuple[Path, Pat
     home = data / "homes" / f"task-{task_id}{home_suffix}"
     for folder in (workspace, home, home / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return workspace, home
+    return workspace.resolve(), home.resolve()
 
 
 def _environment(assignment: Assignment, home: Path, path: str) -> dict[str, str]:

@@ -32,6 +32,7 @@ from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.endpoint import Endpoint
 from pandar_daemon.services.giving import Giver
+from pandar_daemon.services.granter import Granter
 from pandar_daemon.services.lifecycle import Run
 from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.reaper import Reaper
@@ -43,11 +44,15 @@ from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
 from pandar_daemon.wiring.configured import gates_of
+from pandar_daemon.wiring.notifying import clicks, notifier, telling
 from pandar_daemon.wiring.parts import Parts, own_token
 
 log = structlog.get_logger(__name__)
 
-ROLES: Final = ("api", "runner", "scheduler", "reaper", "commands", "projector", "relay")
+ROLES: Final = (
+    *("api", "runner", "notifier", "scheduler", "reaper"),
+    *("commands", "projector", "relay"),
+)
 """Every role, in the order in which they are stopped: who asks before who answers."""
 
 Service = tuple[str, Run]
@@ -56,7 +61,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 def services(parts: Parts, roles: Collection[str], ready: Callable[[], None]) -> list[Service]:
     """Return the services of these roles; ``ready`` is called when their doors are open."""
-    makers = {
+    makers: dict[str, Callable[[], list[Service]]] = {
         "api": lambda: _api(parts, ready),
         "runner": lambda: _runner(parts),
         "scheduler": lambda: _scheduler(parts),
@@ -64,6 +69,7 @@ def services(parts: Parts, roles: Collection[str], ready: Callable[[], None]) ->
         "commands": lambda: _commands(parts, ready),
         "projector": lambda: _projector(parts),
         "relay": lambda: _relay(parts),
+        "notifier": lambda: _notifier(parts),
     }
     made = [service for role in ROLES if role in roles for service in makers[role]()]
     return [*made, *_metrics(parts), ("bell", parts.bell.run)]
@@ -90,6 +96,7 @@ def doors(roles: Collection[str]) -> int:
 def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
     tail = Tail(parts.feed, parts.store)
     stream = NatsEventStream(parts.connection, replicas=parts.settings.nats_replicas)
+    told = telling(parts)
     deps = Deps(
         clock=parts.clock,
         sender=parts.sender,
@@ -99,6 +106,11 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         usage=PgUsageReads(parts.database),
         grants=PgGrantReads(parts.database, parts.clock),
         confirmations=PgConfirmationReads(parts.database),
+        notifications=told.reads,
+        sealer=told.sealer,
+        allowed_hosts=told.options.allowed,
+        opened=clicks(parts, told).opened,
+        public_url=parts.settings.public_url or parts.configuration.approvals.public_url or "",
         outputs=NatsOutputs(parts.connection, replicas=parts.settings.nats_replicas),
         wire=parts.wire,
         tail=tail,
@@ -215,6 +227,10 @@ def _reaper(parts: Parts) -> list[Service]:
     return [("reaper", reaper.run)]
 
 
+def _notifier(parts: Parts) -> list[Service]:
+    return [("notifier", notifier(parts).run)]
+
+
 def _scheduler(parts: Parts) -> list[Service]:
     scheduler = Scheduler(
         queue=PgWorkQueue(parts.database, parts.clock),
@@ -223,7 +239,14 @@ def _scheduler(parts: Parts) -> list[Service]:
         clock=parts.clock,
         holder=parts.holder,
     )
-    return [("scheduler", scheduler.run)]
+    granter = Granter(
+        grants=PgGrantReads(parts.database, parts.clock),
+        leadership=parts.leadership,
+        asker=parts.asker("granter", "system"),
+        clock=parts.clock,
+        holder=parts.holder,
+    )
+    return [("scheduler", scheduler.run), ("granter", granter.run)]
 
 
 def _runner(parts: Parts) -> list[Service]:

@@ -14,7 +14,6 @@ from events import commands as do
 from events import subjects
 from pandar_daemon.adapters.http.confirmation_answers import Confirmation, ConfirmationHistory
 from pandar_daemon.adapters.http.guesses import GUESSES_MAX
-from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.domain.refusals import Forbidden, NotFound, Refusal
 from pandar_daemon.services.links import Links
@@ -194,7 +193,6 @@ async def test_links_for_messages(
         asker=api.parts.asker("notifier", "system"),
         store=api.parts.store,
         tasks=PgTaskReads(api.parts.database, api.parts.clock),
-        projects=PgProjectReads(api.parts.database),
         clock=api.parts.clock,
         url=f"{api.base_url}/",
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from events.calls import Allowance
+from events.grant import CreateGrant
 from events.running import Assignment
 from events.task import Json
 from pandar_daemon.adapters.process.spool import FileSpools
@@ -99,6 +100,10 @@ class NoGrants:
     async def get(self, _grant_id: str) -> Json | None:
         """See `GrantReads.get`."""
         return None
+
+    async def owed(self) -> list[CreateGrant]:
+        """See `GrantReads.owed`."""
+        return []
 
     async def active(self, _project_id: int) -> list[Allowance]:
         """See `GrantReads.active`."""

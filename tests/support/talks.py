@@ -113,6 +113,12 @@ class Chat:
             )
         )
 
+    def grant(self, number: int | None = None) -> list[talk.Effect]:
+        """Return what comes of it when the project consented to what people would be asked."""
+        self.at += 1.0
+        about = self.number if number is None else number
+        return self.tell(talk.Granted(at=self.at, number=about, grant_id=confirmation(7)))
+
     def proxy(self, text: str | None, number: int | None = None) -> list[talk.Effect]:
         """Return what comes of another agent's answer."""
         self.at += 1.0

@@ -120,6 +120,10 @@ notification.mark      |   |   |   |   |   |   |   | F |
 notification.read_all  |   |   |   |   |   |   |   | F |
 notification.settings  |   |   |   |   |   |   | F | F |
 notification.project_settings |   |   |   | F | F | N | F | N |
+grant.create           |   |   |   | F | F | N | F | N |
+grant.use              | F | F | F | F | F | F | F |   |
+grant.revoke           |   |   |   | F | F | N | F | N |
+run.grants             | F | F | F | F | F | F | F |   |
 run.claim              | F     | F    | F     | F    | F     | F  | F |   |
 run.renew              | F     | F    | F     | F    | F     | F  | F |   |
 run.progress           | F     | F    | F     | F    | F     | F  | F |   |

@@ -154,6 +154,10 @@ def _own(**match: object) -> GateRule:
 OWN = [
     (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "src/billing/a.py"), True),
     (_own(paths=["/work/site/src/*"]), change(CallKind.EDIT, "src/./a.py"), True),
+    (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "/work/site/src/billing/a.py"), True),
+    (_own(paths=["src/billing/*"]), command("cat billing/a", cwd="/work/site/src"), True),
+    (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "src/x/../billing/a.py"), True),
+    (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "/opt/src/billing/a.py"), False),
     (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "src/a.py"), False),
     (_own(paths=["src/billing/*"]), command("sed -i s/a/b/ src/billing/a.py"), True),
     (_own(paths=["*billing*"]), command("echo x > billing.txt"), True),

@@ -208,6 +208,15 @@ def test_a_pattern_fits_paths_and_hosts() -> None:
     assert verdict(ToolCall(kind=CallKind.FETCH), Rules(), host) is Verdict.ASK
 
 
+def test_a_pattern_fits_gates_of_a_projects_own() -> None:
+    """At a gate of the project's own a pattern is for the same parts as anywhere."""
+    rules = Rules(own=[BILLING], gates=["billing"])
+    consented = consent("billing", pattern="sed -i * src/billing/*")
+    assert verdict("sed -i s/a/b/ src/billing/a", rules, consented) is Verdict.ALLOW
+    assert verdict("sed -i s/a/b/ src/billing/$x", rules, consented) is Verdict.ASK
+    assert verdict("sed -i s/a/b/ src/billing/a; rm src/billing/b", rules, consented) is Verdict.ASK
+
+
 def test_rules_of_a_task() -> None:
     """Without a policy it is `auto_with_gates`; lists are taken as they are."""
     assert rules_of(None, []) == Rules()

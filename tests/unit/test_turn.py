@@ -182,6 +182,13 @@ def test_nothing_is_asked_in_a_turn_that_was_cancelled() -> None:
     assert chat.unrecorded() == []
 
 
+def test_who_cancels_a_turn_asks_nobody_any_more() -> None:
+    """A refusal that ends the turn ends all that waits in it."""
+    chat = Chat.begun(asked(), denies_softly=False)
+    assert kinds(chat.hear(asked(SUDO, "2"))) == [talk.Settle, talk.Withdraw, talk.CancelTurn]
+    assert chat.answer(decided()) == []
+
+
 def test_a_new_turn_asks_anew() -> None:
     """Nothing of the one before is left."""
     chat = Chat.begun(asked(), asked(OTHER_PUSH, "2"))
@@ -255,6 +262,24 @@ def test_consent_given_before_is_named() -> None:
     assert (settle.rule, settle.grant_id) == ("allowance.x", None)
 
 
+def test_what_the_project_consented_to_is_done() -> None:
+    """Nobody is asked after all; the next call is looked up anew."""
+    chat = Chat.begun(asked(), asked(OTHER_PUSH, "2"))
+    settle, ask = chat.grant()
+    assert isinstance(settle, talk.Settle)
+    assert (settle.verdict, settle.grant_id) == (Verdict.ALLOW, confirmation(7))
+    assert settle.confirmation_id is None
+    assert call_of([ask]) == OTHER_PUSH
+    assert chat.grant(chat.number - 1) == []
+
+
+def test_consent_of_the_project_is_not_kept_here() -> None:
+    """It may be revoked, or be used up, before the next call."""
+    chat = Chat.begun(asked())
+    chat.answer(decided(scope=Scope.PROJECT, pattern="*"))
+    assert kinds(chat.hear(asked(request_id="2"))) == [talk.AskCall]
+
+
 # --- approved while no process ran -----------------------------------------------------------
 
 
@@ -312,6 +337,12 @@ def test_what_may_not_be_done_by_the_rules_alone_is_asked_about() -> None:
     (ask,) = Chat.begun(asked(LOOK)).unrecorded(LOOK)
     assert isinstance(ask, talk.AskCall)
     assert (ask.judged.rule, ask.judged.gates) == ("approval.void", ["unclassified"])
+
+
+def test_a_refusal_that_is_not_recorded_stays_one() -> None:
+    """People are not asked about what is never done."""
+    settle = settled(Chat.begun(asked(SUDO)).unrecorded(SUDO))
+    assert (settle.call, settle.verdict) == (SUDO, Verdict.DENY)
 
 
 def test_a_void_approval_waits_its_turn() -> None:

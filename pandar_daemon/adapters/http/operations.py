@@ -190,7 +190,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "GET /events": _stream("streamEvents", events.Wanted),
     "GET /projects/{id}/grants": Operation(name="listGrants", answer=grants.GrantList),
     "POST /projects/{id}/grants": _write(
-        "createGrant", "grant.create", grants.NewGrant, grants.Grant, status=HTTPStatus.CREATED
+        "createGrant", None, grants.NewGrant, grants.Grant, status=HTTPStatus.CREATED
     ),
     "POST /grants/{grant}/revoke": _write("revokeGrant", "grant.revoke", RevokeGrant, grants.Grant),
     "GET /usage": Operation(name="sumUsage", answer=usage.UsageSums, query=usage.Wanted),

@@ -15,6 +15,7 @@ IN_PATH: Final[dict[str, Json]] = {
     "user": {"type": "string", "minLength": 1, "maxLength": 128},
     "confirmation_id": {"type": "string", "format": "uuid"},
     "notification": {"type": "string", "format": "uuid"},
+    "grant": {"type": "string", "format": "uuid"},
 }
 
 IN_QUERY: Final = {

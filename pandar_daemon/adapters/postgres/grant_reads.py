@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID, uuid5
+
 import asyncpg
 import msgspec
 
 from events.calls import Allowance
+from events.grant import CreateGrant
 from events.task import Json
 from pandar_daemon.adapters.postgres.outages import reading
 from pandar_daemon.adapters.postgres.pool import Database
@@ -42,6 +45,25 @@ class PgGrantReads:
             )
             for row in reversed(await self._select(project_id, None))
             if row["status"] == "active"
+        ]
+
+    async def owed(self) -> list[CreateGrant]:
+        """Return grants that were approved with a confirmation and are not there yet."""
+        with reading():
+            rows = await self._database.fetch(query("select_owed_grants"))
+        return [
+            CreateGrant(
+                grant_id=uuid5(UUID(int=row["id"].int), "grant"),
+                project_id=row["project_id"],
+                gates=msgspec.json.decode(row["gates"]) if row["gates"] else [row["gate"]],
+                pattern=row["pattern"],
+                reason=f"approved with confirmation {row['id']}",
+                expires_at=row["until"],
+                uses_max=row["uses"],
+                confirmation_id=UUID(int=row["id"].int),
+                by=row["decided_by"],
+            )
+            for row in rows
         ]
 
     async def _select(self, project_id: int | None, grant_id: str | None) -> list[asyncpg.Record]:
