@@ -18,7 +18,6 @@ from events.task import Json, OnTimeout, Priority, Status, Usage
 from pandar_daemon.domain.partial import stated
 from pandar_daemon.domain.policy import Policy, policy
 
-
 LOST_GATE = "lost_runner"
 """The gate of a task whose runner was lost: may it run again? Its agent asked nothing."""
 

@@ -483,3 +483,16 @@ async def test_files_of_the_page(waiting: Waiting, visitor: Visitor) -> None:
         assert (found.status, "immutable" in found.headers["cache-control"]) == (200, True)
     for name in ("nothing.css", "..%2F__init__.py"):
         assert (await visitor.get(f"{waiting.api.base_url}/assets/{name}")).status == 404
+
+
+async def test_nobody_makes_a_link_for_somebody_else(api: Api, waiting: Waiting) -> None:
+    """A manager who names another approver on the bus is refused; a service of ours is not."""
+    order = do.IssueLink(
+        confirmation_id=waiting.confirmation_id, approver="ann", token_sha256="0" * 64
+    )
+    subject = subjects.command("task.link", None, waiting.task_id)
+    body = msgspec.json.encode(order)
+    with pytest.raises(Refusal, match="system:run"):
+        await api.parts.asker("bob", "user").ask(subject, body, "bob-for-ann")
+    await api.parts.asker("notifier", "system").ask(subject, body, "ours-for-ann")
+    assert "task.link_issued" in await waiting.told()

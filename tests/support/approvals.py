@@ -55,7 +55,7 @@ class Waiting(Struct):
 def push_card(*, at: datetime | None = None, **changes: object) -> Json:
     """Return the card of a call that wants to push."""
     call = ToolCall(
-        kind=CallKind.EXECUTE, tool="Bash", title="git push", command=PUSH, cwd="/work/42"
+        kind=CallKind.EXECUTE, tool="Bash", title="git push", command=PUSH, cwd="/srv/task-42"
     )
     judged = Judgement(
         verdict=Verdict.ASK,

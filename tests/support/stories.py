@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from events import commands as do
 from events import running as tell
 from events import task as did
+from events.calls import CallKind, ToolCall, Verdict
 from events.task import FailureKind, Json, Status
 from pandar_daemon.domain.task_execution import Dispatch, card_sha256
 from tests.support.given import NOW, PROJECT_ID, TASK_ID, USER
@@ -17,6 +18,8 @@ from tests.support.given import NOW, PROJECT_ID, TASK_ID, USER
 DEADLINE = NOW + timedelta(hours=24)
 CARD: Json = {"gate": "git_push", "diff": "+1 -0"}
 RUNNER = "build-1"
+CALL = ToolCall(kind=CallKind.EXECUTE, command="git push origin main", cwd="/w")
+LINK_SHA256 = "a" * 64
 
 
 def execution(n: int) -> UUID:
@@ -73,6 +76,7 @@ def asked(n: int = 1, *, by: int = 1) -> did.ConfirmationRequested:
         card=CARD,
         card_sha256=card_sha256(CARD),
         expires_at=DEADLINE,
+        call_sha256=CALL.sha256,
     )
 
 
@@ -94,6 +98,27 @@ def waiting_lost(**metadata: object) -> list[did.TaskEvent]:
 def approved(n: int = 1) -> did.TaskConfirmed:
     """Return the approval of the n-th confirmation."""
     return did.TaskConfirmed(confirmation_id=confirmation(n), by=USER)
+
+
+def parked(n: int = 1) -> did.TaskParked:
+    """Return that the n-th execution was ended while its confirmation waits."""
+    return did.TaskParked(execution_id=execution(n))
+
+
+def waiting_parked(**metadata: object) -> list[did.TaskEvent]:
+    """Return a task whose process was ended while it waits for its first confirmation."""
+    return [*waiting(**metadata), parked()]
+
+
+def resuming(**metadata: object) -> list[did.TaskEvent]:
+    """Return a parked task whose confirmation was approved, and that waits for a runner."""
+    return [*waiting_parked(**metadata), approved(), did.ResumeRequested(reason="approved")]
+
+
+def paused(n: int = 1, *, after_sec: float = 60.0) -> did.TaskPaused:
+    """Return that the n-th execution ended until the provider's quota is there again."""
+    until = NOW + timedelta(seconds=after_sec)
+    return did.TaskPaused(execution_id=execution(n), reason="quota", until=until)
 
 
 def cancelling(**metadata: object) -> list[did.TaskEvent]:
@@ -192,6 +217,7 @@ def ask(n: int = 1, *, by: int = 1) -> tell.AskConfirmation:
         gate="git_push",
         card=CARD,
         expires_at=DEADLINE,
+        call_sha256=CALL.sha256,
     )
 
 
@@ -220,7 +246,7 @@ def finish(
     """Return the end of an execution: what `completed`, `failed` or `cancelled` record."""
     if outcome is tell.Outcome.COMPLETED:
         return _finish(by, outcome, exit_code=0, output_tail="done\n", duration_sec=1.5)
-    if outcome is tell.Outcome.CANCELLED:
+    if outcome in {tell.Outcome.CANCELLED, tell.Outcome.PARKED, tell.Outcome.PAUSED}:
         return _finish(by, outcome)
     if outcome is tell.Outcome.LOST:
         return _finish(by, outcome, error="its runner was stopped")
@@ -255,6 +281,66 @@ def _finish(
         kind=kind,
         output_tail=output_tail,
         duration_sec=duration_sec,
+    )
+
+
+def record(
+    verdict: Verdict = Verdict.ALLOW, *, by: int = 1, of: int | None = None, call: ToolCall = CALL
+) -> tell.RecordCall:
+    """Return what a runner does about a call, by the n-th confirmation if it says so."""
+    return tell.RecordCall(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        call=call,
+        verdict=verdict,
+        rule="rule",
+        confirmation_id=None if of is None else confirmation(of),
+    )
+
+
+def withdraw(n: int = 1, *, by: int = 1) -> tell.WithdrawConfirmation:
+    """Return that an execution went on without an answer."""
+    return tell.WithdrawConfirmation(
+        task_id=TASK_ID, execution_id=execution(by), epoch=by, confirmation_id=confirmation(n)
+    )
+
+
+def open_session(session_id: str = "s-1", *, by: int = 1, store: str = "") -> tell.OpenSession:
+    """Return that the agent of an execution named its conversation."""
+    return tell.OpenSession(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        agent="demo",
+        session_id=session_id,
+        store=store,
+    )
+
+
+def switch(to_agent: str = "claude", *, by: int = 1) -> tell.SwitchAgent:
+    """Return that another agent is to take over from an execution."""
+    return tell.SwitchAgent(
+        task_id=TASK_ID, execution_id=execution(by), epoch=by, to_agent=to_agent
+    )
+
+
+def answer(*, by: int = 1) -> tell.AnswerQuestion:
+    """Return that a question of an execution was answered."""
+    return tell.AnswerQuestion(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        question="which?",
+        answer="this",
+        by="proxy:claude",
+    )
+
+
+def link(n: int = 1, *, approver: str = "bob") -> do.IssueLink:
+    """Return what makes a secret good for a confirmation."""
+    return do.IssueLink(
+        confirmation_id=confirmation(n), approver=approver, token_sha256=LINK_SHA256
     )
 
 
