@@ -5,7 +5,7 @@ BIN  := $(VENV)/bin
 LOCKS := requirements/bootstrap.txt requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-fast test-agents test-browser soak lint fmt bench bench-scale verify clean lock generate
+.PHONY: help setup run demo test test-fast test-agents soak lint fmt bench bench-scale verify clean lock generate
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20

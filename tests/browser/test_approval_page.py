@@ -62,7 +62,7 @@ def _call(call: ToolCall, gate: str, severity: Severity, why: str) -> Json:
 def _cards() -> dict[str, Json]:
     """Return a card of every kind, by the gate it stops at."""
     edit = ToolCall(kind=CallKind.EDIT, tool="Edit", paths=["/etc/invoice.py"], diff=DIFF)
-    long = ToolCall(kind=CallKind.EXECUTE, tool="Bash", command=LONG, cwd="/work/" + "deep/" * 40)
+    long = ToolCall(kind=CallKind.EXECUTE, tool="Bash", command=LONG, cwd="/srv/" + "deep/" * 40)
     spent = Usage(cost_usd=5.0312, input_tokens=812_345, output_tokens=40_211)
     deadline = Deadline(expires_at=in_a_day())
     return {

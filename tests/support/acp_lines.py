@@ -81,7 +81,7 @@ def driver(quirks: Quirks | None = None) -> AcpDriver:
 def ready(quirks: Quirks | None = None) -> AcpDriver:
     """Return a driver whose agent can be prompted."""
     made = driver(quirks)
-    made.open("/work")
+    made.open("/srv")
     made.receive(hello(loadSession=True))
     made.receive(began())
     return made

@@ -1,12 +1,12 @@
-"""Tool calls for tests: the workspace is ``/work/site``, the task's home ``/work/home``."""
+"""Tool calls for tests: the workspace is ``/srv/site``, the task's home ``/srv/home``."""
 
 from __future__ import annotations
 
 from events.calls import CallKind, GateRule, Rules, ToolCall
 from pandar_daemon.domain.gates import touched
 
-WORKSPACE = "/work/site"
-HOME = "/work/home"
+WORKSPACE = "/srv/site"
+HOME = "/srv/home"
 
 
 def command(text: str, *, cwd: str = WORKSPACE) -> ToolCall:

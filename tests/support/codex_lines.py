@@ -63,7 +63,7 @@ def driver() -> CodexDriver:
 def ready() -> CodexDriver:
     """Return a driver whose agent can be prompted."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     made.receive(line(id=1, result={"userAgent": "codex"}))
     made.receive(line(id=2, result={"thread": {"id": THREAD}}))
     return made

@@ -51,7 +51,7 @@ SPENT = Usage(input_tokens=800, output_tokens=84, cached_tokens=1400)
 
 def test_says_hello_first() -> None:
     """It begins with the version and with what it can do: no files, no terminals, but forms."""
-    (message,) = messages(driver().open("/work"))
+    (message,) = messages(driver().open("/srv"))
     assert (message["method"], message["params"]) == ("initialize", HELLO)
     capabilities = message["params"]["clientCapabilities"]
     assert capabilities["fs"] == {"readTextFile": False, "writeTextFile": False}
@@ -61,17 +61,17 @@ def test_says_hello_first() -> None:
 def test_begins_a_session() -> None:
     """After hello it begins a session where it is to work, and is ready."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     (message,) = wrote(made, hello())
     assert message["method"] == "session/new"
-    assert message["params"] == {"cwd": "/work", "mcpServers": []}
+    assert message["params"] == {"cwd": "/srv", "mcpServers": []}
     assert heard(made, began()) == [Ready(session_id=SESSION)]
 
 
 def test_loads_an_earlier_session() -> None:
     """A named session is loaded by an agent that can, and what it repeats is not heard."""
     made = driver()
-    made.open("/work", "old")
+    made.open("/srv", "old")
     (message,) = wrote(made, hello(loadSession=True))
     assert message["method"] == "session/load"
     assert message["params"]["sessionId"] == "old"
@@ -82,7 +82,7 @@ def test_loads_an_earlier_session() -> None:
 def test_begins_anew_when_loading_fails() -> None:
     """A session that cannot be loaded becomes a new one, and that is told."""
     made = driver()
-    made.open("/work", "old")
+    made.open("/srv", "old")
     made.receive(hello(loadSession=True))
     (message,) = wrote(made, line(id=2, error={"code": -32002, "message": "no such session"}))
     assert message["method"] == "session/new"
@@ -93,7 +93,7 @@ def test_begins_anew_when_loading_fails() -> None:
 def test_does_not_load_with_an_agent_that_cannot() -> None:
     """An agent without the capability is not asked to load."""
     made = driver()
-    made.open("/work", "old")
+    made.open("/srv", "old")
     assert wrote(made, hello(loadSession=False))[0]["method"] == "session/new"
 
 
@@ -208,7 +208,7 @@ def test_answers_once() -> None:
 def test_steers_with_a_reason(quirks: Quirks, *, supported: bool, told: int) -> None:
     """Why something is denied is said within the turn to who can hear it there."""
     made = driver(quirks)
-    made.open("/work")
+    made.open("/srv")
     meta = {"steering": {"supported": supported}}
     made.receive(line(id=1, result={"protocolVersion": 1, "_meta": meta}) + began())
     made.prompt("Do it.")

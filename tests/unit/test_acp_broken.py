@@ -49,7 +49,7 @@ def broken(told: list[Heard]) -> str:
 def test_names_an_early_end(lines: list[bytes], error: str) -> None:
     """An agent that ends is broken, and when it did is told."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     assert broken([each for data in lines for each in made.receive(data)[0]]) == error
 
 
@@ -70,7 +70,7 @@ def test_names_an_end_within_a_turn() -> None:
 def test_refuses_a_bad_hello(reply: dict[str, object], error: str) -> None:
     """An agent of another protocol, or one that cannot begin, is named."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     assert broken(heard(made, line(id=1, **reply))).startswith(error)
 
 
@@ -78,14 +78,14 @@ def test_refuses_a_bad_hello(reply: dict[str, object], error: str) -> None:
 def test_refuses_a_session_without_a_name(result: object) -> None:
     """A session has to have a name that can be kept."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     assert "without a usable name" in broken(heard(made, hello(), line(id=2, result=result)))
 
 
 def test_tells_the_fault_of_a_refused_session() -> None:
     """When it cannot begin for its model's sake, that is told."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     told = heard(made, hello(), line(id=2, error={"code": -32603, "message": "HTTP 529"}))
     assert told == [Broken(error="robot cannot begin a session: HTTP 529", fault=Fault.MODEL)]
 

@@ -35,7 +35,7 @@ from tests.support.codex_lines import (
     used,
 )
 
-RUN = {"itemId": "i1", "command": "/bin/bash -lc 'git push'", "cwd": "/work", "reason": "Push it"}
+RUN = {"itemId": "i1", "command": "/bin/bash -lc 'git push'", "cwd": "/srv", "reason": "Push it"}
 COMMAND = "item/commandExecution/requestApproval"
 
 
@@ -47,11 +47,11 @@ def heard(made: CodexDriver, *lines: bytes) -> list[Heard]:
 def test_begins_a_thread() -> None:
     """Hello, then a thread whose approvals come to us."""
     made = driver()
-    (hello,) = messages(made.open("/work"))
+    (hello,) = messages(made.open("/srv"))
     assert hello["method"] == "initialize"
     initialized, start = messages(made.receive(line(id=1, result={}))[1])
     assert initialized["method"] == "initialized"
-    assert (start["method"], start["params"]) == ("thread/start", {"cwd": "/work", **TERMS})
+    assert (start["method"], start["params"]) == ("thread/start", {"cwd": "/srv", **TERMS})
     assert TERMS["approvalsReviewer"] == "user"
     told = heard(made, line(id=2, result={"thread": {"id": THREAD}}))
     assert told == [Ready(session_id=THREAD, loaded=False)]
@@ -61,7 +61,7 @@ def test_begins_a_thread() -> None:
 def test_resumes_a_thread(*, found: bool) -> None:
     """An earlier thread is resumed; one that cannot be becomes a new one."""
     made = driver()
-    made.open("/work", "old")
+    made.open("/srv", "old")
     _, resume = messages(made.receive(line(id=1, result={}))[1])
     assert (resume["method"], resume["params"]["threadId"]) == ("thread/resume", "old")
     if found:
@@ -76,7 +76,7 @@ def test_resumes_a_thread(*, found: bool) -> None:
 def test_a_refused_beginning_is_told() -> None:
     """What Codex cannot begin with is named."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     told = heard(made, line(id=1, error={"code": -1, "message": "bad config"}))
     assert told == [Broken(error="codex cannot begin: bad config")]
 
@@ -84,7 +84,7 @@ def test_a_refused_beginning_is_told() -> None:
 def test_a_thread_needs_a_name() -> None:
     """A thread has to have a name that can be kept."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     told = heard(made, line(id=1, result={}), line(id=2, result={"thread": {}}))
     assert told == [Broken(error="codex began a session without a usable name")]
 
@@ -99,7 +99,7 @@ def test_is_prompted_once_at_a_time(made: CodexDriver) -> None:
 def test_hears_words_thoughts_and_calls() -> None:
     """What happens in our thread is heard, and nothing of other threads."""
     other = line(method="item/agentMessage/delta", params={"threadId": "x", "delta": "no"})
-    run = {"type": "commandExecution", "id": "i1", "command": "ls", "cwd": "/work"}
+    run = {"type": "commandExecution", "id": "i1", "command": "ls", "cwd": "/srv"}
     told = heard(
         prompted(),
         note("item/agentMessage/delta", delta="Hi"),

@@ -23,7 +23,7 @@ from tests.support.codex_lines import (
     prompted,
 )
 
-RUN = {"itemId": "i1", "command": "/bin/bash -lc 'git push'", "cwd": "/work", "reason": "Push it"}
+RUN = {"itemId": "i1", "command": "/bin/bash -lc 'git push'", "cwd": "/srv", "reason": "Push it"}
 COMMAND = "item/commandExecution/requestApproval"
 
 
@@ -41,7 +41,7 @@ def test_asks_for_a_command(verdict: Verdict, decision: str) -> None:
     made = prompted()
     (asked,) = heard(made, asks(7, COMMAND, **RUN))
     assert isinstance(asked, Asked)
-    assert (asked.call.command, asked.call.cwd, asked.intent) == ("git push", "/work", "Push it")
+    assert (asked.call.command, asked.call.cwd, asked.intent) == ("git push", "/srv", "Push it")
     (message,) = messages(made.answer("7", verdict))
     assert message["result"] == {"decision": decision}
     assert made.answer("7", verdict) == b""
@@ -132,7 +132,7 @@ def test_asks_for_permissions(verdict: Verdict, granted: object) -> None:
     made = prompted()
     wanted = {"network": {"enabled": True}}
     method = "item/permissions/requestApproval"
-    (asked,) = heard(made, asks(7, method, itemId="i9", permissions=wanted, cwd="/work"))
+    (asked,) = heard(made, asks(7, method, itemId="i9", permissions=wanted, cwd="/srv"))
     assert isinstance(asked, Asked)
     assert asked.call.input == '{"permissions":{"network":{"enabled":true}}}'
     (message,) = messages(made.answer("7", verdict))

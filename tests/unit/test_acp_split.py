@@ -74,7 +74,7 @@ def test_a_turn_has_what_it_should() -> None:
 def test_a_beginning_arrives_byte_by_byte() -> None:
     """The hello may come in any pieces, too."""
     made = driver()
-    made.open("/work")
+    made.open("/srv")
     data = hello(loadSession=True)
     written = [made.receive(data[at : at + 1])[1] for at in range(len(data))]
     assert [bool(each) for each in written].index(True) == len(data) - 1

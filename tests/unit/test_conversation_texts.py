@@ -165,7 +165,7 @@ def test_a_refusal_says_what_and_why(answer: Decided, said: str) -> None:
 
 def test_what_is_no_command_is_called_by_its_title() -> None:
     """As the agent named it."""
-    edit = replace(change(CallKind.EDIT, "/work/site/a"), title="Edit a")
+    edit = replace(change(CallKind.EDIT, "/srv/site/a"), title="Edit a")
     assert texts.refusal(edit, denied()).startswith("This was denied: Edit a\n")
     assert texts.refused_by_rule(edit, "for good reason") == (
         "This is not allowed: Edit a\nReason: for good reason\nGo on with the task without it."

@@ -36,11 +36,11 @@ def test_every_rule_belongs_to_a_gate() -> None:
 
 CHANGES = {
     (CallKind.EDIT, "src/a.py"): [],
-    (CallKind.EDIT, "/work/site/src/a.py"): [],
-    (CallKind.EDIT, "/work/home/notes"): [],
+    (CallKind.EDIT, "/srv/site/src/a.py"): [],
+    (CallKind.EDIT, "/srv/home/notes"): [],
     (CallKind.EDIT, "../x"): ["outside_workspace.write"],
     (CallKind.EDIT, "src/../../x"): ["outside_workspace.write"],
-    (CallKind.EDIT, "/work/site2/x"): ["outside_workspace.write"],
+    (CallKind.EDIT, "/srv/site2/x"): ["outside_workspace.write"],
     (CallKind.EDIT, "/etc/hosts"): ["outside_workspace.system"],
     (CallKind.EDIT, "/private/tmp/x"): ["outside_workspace.temporary"],
     (CallKind.EDIT, ".env"): ["secrets_access.file"],
@@ -50,11 +50,11 @@ CHANGES = {
     (CallKind.DELETE, "a.py"): [],
     (CallKind.DELETE, "../a.py"): ["outside_workspace.write"],
     (CallKind.DELETE, "."): ["destructive_fs.root"],
-    (CallKind.DELETE, "/work"): ["destructive_fs.root"],
+    (CallKind.DELETE, "/srv"): ["destructive_fs.root"],
     (CallKind.MOVE, "a.py"): [],
     (CallKind.READ, "a.py"): [],
     (CallKind.READ, "/usr/include/stdio.h"): [],
-    (CallKind.READ, "/work/site/.env"): ["secrets_access.file"],
+    (CallKind.READ, "/srv/site/.env"): ["secrets_access.file"],
     (CallKind.READ, "~/.ssh/id_rsa"): ["secrets_access.file"],
     (CallKind.READ, "~/.ssh/id_rsa.pub"): [],
     (CallKind.SEARCH, "src"): [],
@@ -71,7 +71,7 @@ def test_a_call_is_judged_by_its_kind_and_paths(kind: CallKind, path: str) -> No
 def test_moving_away_and_to_are_both_seen() -> None:
     """The first path of a move is gone after it, the others are written."""
     assert rules_touched(change(CallKind.MOVE, "a", "/etc/a")) == ["outside_workspace.system"]
-    assert rules_touched(change(CallKind.MOVE, "/work/site", "b")) == ["destructive_fs.root"]
+    assert rules_touched(change(CallKind.MOVE, "/srv/site", "b")) == ["destructive_fs.root"]
 
 
 def test_the_paths_of_a_diff_count() -> None:
@@ -153,9 +153,9 @@ def _own(**match: object) -> GateRule:
 
 OWN = [
     (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "src/billing/a.py"), True),
-    (_own(paths=["/work/site/src/*"]), change(CallKind.EDIT, "src/./a.py"), True),
-    (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "/work/site/src/billing/a.py"), True),
-    (_own(paths=["src/billing/*"]), command("cat billing/a", cwd="/work/site/src"), True),
+    (_own(paths=["/srv/site/src/*"]), change(CallKind.EDIT, "src/./a.py"), True),
+    (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "/srv/site/src/billing/a.py"), True),
+    (_own(paths=["src/billing/*"]), command("cat billing/a", cwd="/srv/site/src"), True),
     (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "src/x/../billing/a.py"), True),
     (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "/opt/src/billing/a.py"), False),
     (_own(paths=["src/billing/*"]), change(CallKind.EDIT, "src/a.py"), False),

@@ -117,7 +117,7 @@ def test_what_leaves_for_a_remote(text: str, what: str) -> None:
 SECRETS = {
     "cat .env": "file",
     "cat ./.env.local": "file",
-    "cat /work/site/.env": "file",
+    "cat /srv/site/.env": "file",
     "cat '.env'": "file",
     "cat .e*": "file",
     "cat .en?": "file",

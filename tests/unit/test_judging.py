@@ -196,11 +196,11 @@ def test_a_pattern_fits_gates_that_do_not_stop_too() -> None:
 
 def test_a_pattern_fits_paths_and_hosts() -> None:
     """Of a call that is no command each path and host that touches a gate has to fit."""
-    outside = consent("outside_workspace", pattern="/work/docs/*")
-    assert verdict(change(CallKind.EDIT, "/work/docs/a"), Rules(), outside) is Verdict.ALLOW
+    outside = consent("outside_workspace", pattern="/srv/docs/*")
+    assert verdict(change(CallKind.EDIT, "/srv/docs/a"), Rules(), outside) is Verdict.ALLOW
     assert verdict(change(CallKind.EDIT, "../docs/a"), Rules(), outside) is Verdict.ALLOW
-    assert verdict(change(CallKind.EDIT, "/work/docs/../x"), Rules(), outside) is Verdict.ASK
-    two = change(CallKind.EDIT, "/work/docs/a", "/work/x")
+    assert verdict(change(CallKind.EDIT, "/srv/docs/../x"), Rules(), outside) is Verdict.ASK
+    two = change(CallKind.EDIT, "/srv/docs/a", "/srv/x")
     assert verdict(two, Rules(), outside) is Verdict.ASK
     host = consent("network_egress", pattern="*.example")
     fetch = ToolCall(kind=CallKind.FETCH, hosts=["a.example"])

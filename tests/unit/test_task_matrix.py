@@ -11,25 +11,34 @@ from tests.support import stories as s
 from tests.support.given import TASK_ID, given
 
 MATRIX = """
-|                      | filed           | queued    | pausing   | running                                  | approved                                 | cancelling                 | waiting                 | lost                          | failed  | completed | cancelled | deleted |
-|----------------------|-----------------|-----------|-----------|------------------------------------------|------------------------------------------|----------------------------|-------------------------|-------------------------------|---------|-----------|-----------|---------|
-| start                | start_requested | nothing   | nothing   | 409                                      | 409                                      | 409                        | 409                     | 409                           | 409     | 409       | 409       | 404     |
-| confirm: approve     | 409             | 409       | 409       | 409                                      | nothing                                  | 409                        | confirmed               | confirmed + retried           | 409     | 409       | 409       | 404     |
-| confirm: deny        | 409             | 409       | 409       | 409                                      | 409                                      | 409                        | denied                  | denied + failed               | 409     | 409       | 409       | 404     |
-| confirm: changes     | 409             | 409       | 409       | 409                                      | 409                                      | 409                        | changes_requested       | 409                           | 409     | 409       | 409       | 404     |
-| cancel               | cancelled       | cancelled | cancelled | cancel_requested                         | cancel_requested                         | nothing                    | cancel_requested        | cancelled                     | 409     | 409       | 409       | 404     |
-| retry                | 409             | 409       | 409       | 409                                      | 409                                      | 409                        | 409                     | 409                           | retried | 409       | retried   | 404     |
-| update: name         | updated         | updated   | updated   | updated                                  | updated                                  | updated                    | updated                 | updated                       | updated | updated   | updated   | 404     |
-| update: scheduled_at | updated         | 409       | 409       | 409                                      | 409                                      | 409                        | 409                     | 409                           | 409     | 409       | 409       | 404     |
-| delete               | deleted         | deleted   | deleted   | 409                                      | 409                                      | 409                        | 409                     | 409                           | deleted | deleted   | deleted   | 404     |
-| expire               | nothing         | nothing   | nothing   | nothing                                  | nothing                                  | nothing                    | confirmation_expired    | confirmation_expired + failed | nothing | nothing   | nothing   | 404     |
-| claim                | 409             | started   | 409       | 409                                      | 409                                      | 409                        | 409                     | 409                           | 409     | 409       | 409       | 404     |
-| progress             | stale           | stale     | stale     | progressed                               | progressed                               | progressed                 | progressed              | stale                         | stale   | stale     | stale     | 404     |
-| ask                  | stale           | stale     | stale     | confirmation_requested                   | 409                                      | 409                        | nothing                 | stale                         | stale   | stale     | stale     | 404     |
-| finish: completed    | stale           | stale     | stale     | completed                                | completed                                | completed                  | completed               | stale                         | stale   | stale     | stale     | 404     |
-| finish: failed       | stale           | stale     | stale     | failed                                   | failed                                   | cancelled                  | failed                  | stale                         | stale   | stale     | stale     | 404     |
-| finish: cancelled    | stale           | stale     | stale     | cancelled                                | cancelled                                | cancelled                  | cancelled               | stale                         | stale   | stale     | stale     | 404     |
-| lose                 | stale           | stale     | stale     | execution_lost + confirmation_requested  | execution_lost + confirmation_requested  | execution_lost + cancelled | execution_lost          | stale                         | stale   | stale     | stale     | 404     |
+|                      | filed           | queued    | pausing   | paused    | running                                 | approved                                | cancelling                 | waiting                | lost                          | parked                                  | resuming          | failed  | completed | cancelled | deleted |
+|----------------------|-----------------|-----------|-----------|-----------|-----------------------------------------|-----------------------------------------|----------------------------|------------------------|-------------------------------|-----------------------------------------|-------------------|---------|-----------|-----------|---------|
+| start                | start_requested | nothing   | nothing   | nothing   | 409                                     | 409                                     | 409                        | 409                    | 409                           | 409                                     | 409               | 409     | 409       | 409       | 404     |
+| confirm: approve     | 409             | 409       | 409       | 409       | 409                                     | nothing                                 | 409                        | confirmed              | confirmed + retried           | confirmed + resume_requested            | nothing           | 409     | 409       | 409       | 404     |
+| confirm: deny        | 409             | 409       | 409       | 409       | 409                                     | 409                                     | 409                        | denied                 | denied + failed               | denied + resume_requested               | 409               | 409     | 409       | 409       | 404     |
+| confirm: changes     | 409             | 409       | 409       | 409       | 409                                     | 409                                     | 409                        | changes_requested      | 409                           | changes_requested + resume_requested    | 409               | 409     | 409       | 409       | 404     |
+| cancel               | cancelled       | cancelled | cancelled | cancelled | cancel_requested                        | cancel_requested                        | nothing                    | cancel_requested       | cancelled                     | cancelled                               | cancelled         | 409     | 409       | 409       | 404     |
+| retry                | 409             | 409       | 409       | 409       | 409                                     | 409                                     | 409                        | 409                    | 409                           | 409                                     | 409               | retried | 409       | retried   | 404     |
+| update: name         | updated         | updated   | updated   | updated   | updated                                 | updated                                 | updated                    | updated                | updated                       | updated                                 | updated           | updated | updated   | updated   | 404     |
+| update: scheduled_at | updated         | 409       | 409       | 409       | 409                                     | 409                                     | 409                        | 409                    | 409                           | 409                                     | 409               | 409     | 409       | 409       | 404     |
+| delete               | deleted         | deleted   | deleted   | deleted   | 409                                     | 409                                     | 409                        | 409                    | 409                           | 409                                     | 409               | deleted | deleted   | deleted   | 404     |
+| expire               | nothing         | nothing   | nothing   | nothing   | nothing                                 | nothing                                 | nothing                    | confirmation_expired   | confirmation_expired + failed | confirmation_expired + resume_requested | nothing           | nothing | nothing   | nothing   | 404     |
+| claim                | 409             | started   | 409       | 409       | 409                                     | 409                                     | 409                        | 409                    | 409                           | 409                                     | started + resumed | 409     | 409       | 409       | 404     |
+| progress             | stale           | stale     | stale     | stale     | progressed                              | progressed                              | progressed                 | progressed             | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| ask                  | stale           | stale     | stale     | stale     | confirmation_requested                  | 409                                     | 409                        | nothing                | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| finish: completed    | stale           | stale     | stale     | stale     | completed                               | completed                               | completed                  | completed              | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| finish: failed       | stale           | stale     | stale     | stale     | failed                                  | failed                                  | cancelled                  | failed                 | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| finish: cancelled    | stale           | stale     | stale     | stale     | cancelled                               | cancelled                               | cancelled                  | cancelled              | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| finish: parked       | stale           | stale     | stale     | stale     | parked + resume_requested               | parked + resume_requested               | cancelled                  | parked                 | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| finish: paused       | stale           | stale     | stale     | stale     | paused                                  | paused                                  | cancelled                  | paused                 | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| lose                 | stale           | stale     | stale     | stale     | execution_lost + confirmation_requested | execution_lost + confirmation_requested | execution_lost + cancelled | execution_lost         | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| withdraw             | stale           | stale     | stale     | stale     | nothing                                 | nothing                                 | nothing                    | confirmation_withdrawn | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| record               | stale           | stale     | stale     | stale     | call_decided                            | call_decided                            | call_decided               | call_decided           | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| record: approved     | stale           | stale     | stale     | stale     | 409                                     | call_decided                            | 409                        | 409                    | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| session              | stale           | stale     | stale     | stale     | session_opened                          | session_opened                          | session_opened             | session_opened         | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| answered             | stale           | stale     | stale     | stale     | question_answered                       | question_answered                       | question_answered          | question_answered      | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| switch               | stale           | stale     | stale     | stale     | agent_switched                          | agent_switched                          | agent_switched             | agent_switched         | stale                         | stale                                   | stale             | stale   | stale     | stale     | 404     |
+| link                 | 409             | 409       | 409       | 409       | 409                                     | 409                                     | 409                        | link_issued            | link_issued                   | link_issued                             | 409               | 409     | 409       | 409       | 404     |
 """  # noqa: E501 - a table is read by its columns
 """What the specification says, by hand; the columns are `matrix.STATES`."""
 
@@ -60,9 +69,9 @@ def test_cell(at: Cell) -> None:
 
 
 STATUS_OF = {
-    **dict.fromkeys(("filed", "queued", "pausing"), "pending"),
-    **dict.fromkeys(("running", "approved", "cancelling"), "running"),
-    **dict.fromkeys(("waiting", "lost"), "waiting_confirmation"),
+    **dict.fromkeys(("filed", "queued", "pausing", "paused"), "pending"),
+    **dict.fromkeys(("running", "approved", "cancelling", "resuming"), "running"),
+    **dict.fromkeys(("waiting", "lost", "parked"), "waiting_confirmation"),
     "failed": "failed",
     "completed": "completed",
     "cancelled": "cancelled",
@@ -76,17 +85,22 @@ VERBS = {
     "claim": "dispatch",
     "ask": "ask about",
     "update: scheduled_at": "reschedule",
+    "link": "make a link for that confirmation of",
 }
 
+APPROVED = f"confirmation {s.confirmation(1)} was already decided by ann: approve"
+VOID = f"confirmation {s.confirmation(1)} does not approve this call, or no longer"
 TOLD_OTHERWISE = {
-    (
-        "confirm: deny",
-        "approved",
-    ): f"confirmation {s.confirmation(1)} was already decided by ann: approve",
-    ("confirm: changes", "approved"): (
-        f"confirmation {s.confirmation(1)} was already decided by ann: approve"
+    **dict.fromkeys(
+        [
+            *[("confirm: deny", state) for state in ("approved", "resuming")],
+            *[("confirm: changes", state) for state in ("approved", "resuming")],
+            *[("link", state) for state in ("approved", "resuming")],
+            ("ask", "approved"),
+        ],
+        APPROVED,
     ),
-    ("ask", "approved"): f"confirmation {s.confirmation(1)} was already decided by ann: approve",
+    **{("record: approved", state): VOID for state in ("running", "cancelling", "waiting")},
     ("confirm: changes", "lost"): (
         "changes need a reason to pass on, and a live execution to receive it"
     ),
