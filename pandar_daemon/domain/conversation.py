@@ -125,8 +125,9 @@ class Conversation:
                 return self._fail(FailureKind.BUDGET, self._budget.why or texts.NO_MORE)
             self._budget.extend()
         named = [talk.Name(ready.session_id)] if ready.session_id else []
+        shown = [] if resume is None else [talk.Show(texts.quoted(texts.news(resume)))]
         prompt = talk.Prompt(texts.opening(self._terms, loaded=ready.loaded))
-        self._beginning = [*named, *texts.heard_of(resume), prompt]
+        self._beginning = [*named, *texts.heard_of(resume), *shown, prompt]
         return self._turn.ask_budget(self._budget, at) if self._exceeded else self._start()
 
     def _start(self) -> list[talk.Effect]:
@@ -187,7 +188,7 @@ class Conversation:
             by=texts.who(decided),
         )
         self._budget.extend()
-        return [told, *(self._start() or [talk.Prompt(texts.go_on(decided.reason))])]
+        return [told, *(self._start() or _say(texts.go_on(decided.reason)))]
 
     # --- the end ---
 
@@ -198,7 +199,7 @@ class Conversation:
         before = self._turn.end("the agent ended its turn")
         obeyed = told and ended.stop is heard.Stop.CANCELLED
         if said and (obeyed or ended.stop is heard.Stop.DONE):
-            return [*before, talk.Prompt(said)]
+            return [*before, *_say(said)]
         if obeyed and self._exceeded:
             return [*before, *self._turn.ask_budget(self._budget, at)]
         return [*before, *self._conclude(ended)]
@@ -236,3 +237,8 @@ class Conversation:
     def _over(self, conclusion: talk.Conclude) -> list[talk.Effect]:
         self._is_over = True
         return [conclusion]
+
+
+def _say(text: str) -> list[talk.Effect]:
+    """Say something in the middle of a task, for all to see."""
+    return [talk.Show(texts.quoted(text)), talk.Prompt(text)]

@@ -36,9 +36,14 @@ def opening(terms: Terms, *, loaded: bool) -> str:
     if resume is None:
         return _task(terms)
     if loaded:
-        return _news(resume)
-    parts = [_task(terms), _before(resume), _news(resume) if resume.decided else ""]
+        return news(resume)
+    parts = [_task(terms), _before(resume), news(resume) if resume.decided else ""]
     return "\n\n".join(part for part in parts if part)
+
+
+def quoted(text: str) -> str:
+    """Return what a task shows of what its agent is told in the middle of it."""
+    return "\n" + "".join(f"« {line}".rstrip() + "\n" for line in text.splitlines())
 
 
 def _task(terms: Terms) -> str:
@@ -55,7 +60,8 @@ def _before(resume: Resume) -> str:
     )
 
 
-def _news(resume: Resume) -> str:
+def news(resume: Resume) -> str:
+    """Return what an agent that knows its task is told when it goes on."""
     decided = resume.decided
     if decided is None:
         return "You were interrupted. Look at where you are, and go on with the task."

@@ -37,7 +37,7 @@ def approver_of(task: Task, link: str) -> str:
     for known, approver in task.pending.links if task.pending else ():
         if known == token:
             return approver
-    raise NotFound("such a link")
+    raise NotFound("such link")
 
 
 def issue_link(task: Task, command: do.IssueLink) -> list[did.TaskEvent]:

@@ -53,7 +53,7 @@ def test_an_agent_without_sessions_is_not_named() -> None:
 def test_a_session_that_was_interrupted_goes_on() -> None:
     """It knows the task: it is told that it was interrupted, and nothing is recorded."""
     effects = Chat(resume=resume()).hear(LOADED)
-    assert kinds(effects) == [talk.Name, talk.Prompt]
+    assert kinds(effects) == [talk.Name, talk.Show, talk.Prompt]
     assert "You were interrupted" in prompt(effects)
     assert "tidy up" not in prompt(effects)
 
@@ -61,7 +61,7 @@ def test_a_session_that_was_interrupted_goes_on() -> None:
 def test_an_approval_is_told_and_heard_when_it_is_used() -> None:
     """Nothing is recorded yet: should this process be lost, the next one is told as well."""
     effects = Chat(resume=resume(decided())).hear(LOADED)
-    assert kinds(effects) == [talk.Name, talk.Prompt]
+    assert kinds(effects) == [talk.Name, talk.Show, talk.Prompt]
     assert "Your request was approved:\n\ngit push origin main" in prompt(effects)
 
 
@@ -257,10 +257,11 @@ def test_who_spends_too_much_is_stopped_and_asked_about() -> None:
 def test_more_money_lets_it_go_on() -> None:
     """As much again, with what somebody had to say; then it is stopped again."""
     chat = Chat.begun(cost(1.0), CANCELLED, max_cost_usd=1.0)
-    told, said = chat.answer(decided(reason="be quick"))
+    told, shown, said = chat.answer(decided(reason="be quick"))
     assert told == talk.Reply(
         request_id="", question="it has cost 1.00 USD of 1", text="be quick", by="ann"
     )
+    assert shown == talk.Show("\n« You may go on where you stopped. be quick\n")
     assert said == talk.Prompt("You may go on where you stopped. be quick")
     assert chat.hear(cost(1.9)) == []
     assert chat.hear(cost(2.0)) == [talk.CancelTurn()]
@@ -305,7 +306,7 @@ def test_money_that_was_allowed_meanwhile_is_there() -> None:
     more = resume(decided(), gate="budget", call_sha256="", what="")
     chat = Chat(resume=more, spent=Usage(cost_usd=1.0), max_cost_usd=1.0)
     effects = chat.hear(LOADED)
-    assert kinds(effects) == [talk.Name, talk.Reply, talk.Prompt]
+    assert kinds(effects) == [talk.Name, talk.Reply, talk.Show, talk.Prompt]
     assert "You may go on" in prompt(effects)
     assert chat.hear(cost(0.9)) == []
 
@@ -321,7 +322,7 @@ def test_what_it_asks_between_two_turns_is_asked_later() -> None:
     """After people decided whether it may go on at all."""
     chat = Chat.begun(cost(1.0), CANCELLED, max_cost_usd=1.0)
     assert chat.hear(asked()) == []
-    assert kinds(chat.answer(decided())) == [talk.Reply, talk.Prompt, talk.AskCall]
+    assert kinds(chat.answer(decided())) == [talk.Reply, talk.Show, talk.Prompt, talk.AskCall]
 
 
 # --- people ----------------------------------------------------------------------------------

@@ -254,3 +254,10 @@ def test_what_came_of_a_call_is_shown(status: heard.CallStatus, output: str, lin
     """Its output, and whether it failed."""
     called = heard.Called(call_id="c", call=PUSH, status=status, output=output)
     assert texts.call_line(called) == line
+
+
+def test_what_an_agent_is_told_is_shown_as_such() -> None:
+    """Line by line, apart from what it says itself."""
+    assert texts.quoted("This was denied\n\nReason: no") == (
+        "\n« This was denied\n«\n« Reason: no\n"
+    )

@@ -116,7 +116,7 @@ def test_words_reach_an_agent_that_was_done_already() -> None:
     """Its turn may have ended by itself."""
     chat = Chat.begun(asked())
     chat.answer(denied("no"))
-    assert kinds(chat.hear(DONE)) == [talk.Prompt]
+    assert kinds(chat.hear(DONE)) == [talk.Show, talk.Prompt]
     assert over(chat.hear(DONE)).outcome is Outcome.COMPLETED
 
 
@@ -193,7 +193,7 @@ def test_a_new_turn_asks_anew() -> None:
     """Nothing of the one before is left."""
     chat = Chat.begun(asked(), asked(OTHER_PUSH, "2"))
     chat.answer(denied("no"))
-    assert kinds(chat.hear(CANCELLED)) == [talk.Prompt]
+    assert kinds(chat.hear(CANCELLED)) == [talk.Show, talk.Prompt]
     assert call_of(chat.hear(asked(OTHER_PUSH, "1"))) == OTHER_PUSH
 
 
