@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Final
 
 from events.task import Usage
-from pandar_daemon.domain.task_state import added
+from pandar_daemon.domain.sums import added
 from projections.usage import has_unknown_cost
 
 _UNITS: Final = (("G", 10**9), ("M", 10**6), ("k", 10**3))

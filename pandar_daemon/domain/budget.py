@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from events.task import Usage
-from pandar_daemon.domain.task_state import added
+from pandar_daemon.domain.sums import added
 
 
 class Budget:

@@ -15,7 +15,7 @@ from events import commands as do
 from events import running as tell
 from events import task as did
 from events.task import TERMINAL, Status
-from pandar_daemon.domain import task_confirmation, task_execution
+from pandar_daemon.domain import task_agents, task_confirmation, task_execution
 from pandar_daemon.domain.partial import changed
 from pandar_daemon.domain.refusals import NotFound
 from pandar_daemon.domain.task_execution import Dispatch
@@ -75,15 +75,15 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
         case tell.AskConfirmation():
             return task_execution.ask(task, command)
         case tell.WithdrawConfirmation():
-            return task_execution.withdraw(task, command)
+            return task_agents.withdraw(task, command)
         case tell.RecordCall():
-            return task_execution.record(task, command)
+            return task_agents.record(task, command)
         case tell.OpenSession():
-            return task_execution.open_session(task, command)
+            return task_agents.open_session(task, command)
         case tell.AnswerQuestion():
-            return task_execution.answered(task, command)
+            return task_agents.answered(task, command)
         case tell.SwitchAgent():
-            return task_execution.switch(task, command)
+            return task_agents.switch(task, command)
         case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():

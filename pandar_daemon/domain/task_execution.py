@@ -17,21 +17,19 @@ from msgspec import Struct
 from events import commands as do
 from events import running as tell
 from events import task as did
-from events.calls import Verdict
 from events.task import FailureKind, Json, Status
-from pandar_daemon.domain.refusals import Rejected
 from pandar_daemon.domain.retry import backoff_sec
 from pandar_daemon.domain.task_confirmation import resumed
 from pandar_daemon.domain.task_rules import (
     Ask,
-    Stale,
     failed,
+    live_of,
     refuse,
     retried,
     status_of,
     tell_outcome,
 )
-from pandar_daemon.domain.task_state import LOST_GATE, Conversation, Execution, Task, evolve
+from pandar_daemon.domain.task_state import LOST_GATE, Task, evolve
 
 RECOVERY_SEC = 24 * 3600.0
 """How long a lost task waits for somebody to decide whether it runs again."""
@@ -69,17 +67,9 @@ def dispatch(task: Task, command: Dispatch, ask: Ask) -> list[did.TaskEvent]:
     return [started, back]
 
 
-def _live(task: Task, execution_id: UUID, epoch: int) -> Execution:
-    live = task.execution
-    if live is None or (live.execution_id, live.epoch) != (execution_id, epoch):
-        msg = f"execution {execution_id} (epoch {epoch}) of task {task.task_id} is over"
-        raise Stale(msg, state=str(task.status))
-    return live
-
-
 def progress(task: Task, command: tell.ReportProgress) -> list[did.TaskEvent]:
     """Record how far it is; silent when that is known."""
-    _live(task, command.execution_id, command.epoch)
+    live_of(task, command.execution_id, command.epoch)
     if command.progress == task.progress:
         return []
     return [
@@ -96,7 +86,7 @@ def card_sha256(card: Json) -> str:
 
 def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
     """Stop at a gate; silent when this very request is pending."""
-    _live(task, command.execution_id, command.epoch)
+    live_of(task, command.execution_id, command.epoch)
     wanted = command.confirmation_id
     if task.pending is not None and task.pending.confirmation_id == wanted:
         return []
@@ -118,94 +108,9 @@ def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
     return [requested]
 
 
-def withdraw(task: Task, command: tell.WithdrawConfirmation) -> list[did.TaskEvent]:
-    """Take back what was asked; silent when it is not pending any more."""
-    _live(task, command.execution_id, command.epoch)
-    if task.pending is None or task.pending.confirmation_id != command.confirmation_id:
-        return []
-    of = command.confirmation_id
-    return [did.ConfirmationWithdrawn(confirmation_id=of, reason=command.reason)]
-
-
-def record(task: Task, command: tell.RecordCall) -> list[did.TaskEvent]:
-    """Record what is done about a call; an approval that is quoted is used up by it."""
-    _live(task, command.execution_id, command.epoch)
-    if command.confirmation_id is not None and command.verdict is Verdict.ALLOW:
-        _check_approval(task, command)
-    return [
-        did.CallDecided(
-            execution_id=command.execution_id,
-            call=command.call,
-            call_sha256=command.call.sha256,
-            verdict=command.verdict,
-            rule=command.rule,
-            gates=command.gates,
-            confirmation_id=command.confirmation_id,
-            grant_id=command.grant_id,
-            reason=command.reason,
-        )
-    ]
-
-
-def _check_approval(task: Task, command: tell.RecordCall) -> None:
-    known = task.answered
-    if (
-        known is None
-        or known.confirmation_id != command.confirmation_id
-        or known.decision is not do.Decision.APPROVE
-        or known.call_sha256 != command.call.sha256
-        or task.cancel_requested
-    ):
-        msg = f"confirmation {command.confirmation_id} does not approve this call, or no longer"
-        raise Rejected(msg, state=str(task.status))
-
-
-def open_session(task: Task, command: tell.OpenSession) -> list[did.TaskEvent]:
-    """Record the agent's name for its conversation; silent when it is known."""
-    _live(task, command.execution_id, command.epoch)
-    known = Conversation(command.agent, command.session_id, command.store)
-    if task.conversation == known:
-        return []
-    opened = did.SessionOpened(
-        execution_id=command.execution_id,
-        agent=command.agent,
-        session_id=command.session_id,
-        store=command.store,
-    )
-    return [opened]
-
-
-def answered(task: Task, command: tell.AnswerQuestion) -> list[did.TaskEvent]:
-    """Record the answer to a question that is no gate."""
-    _live(task, command.execution_id, command.epoch)
-    return [
-        did.QuestionAnswered(
-            execution_id=command.execution_id,
-            question=command.question,
-            answer=command.answer,
-            by=command.by,
-        )
-    ]
-
-
-def switch(task: Task, command: tell.SwitchAgent) -> list[did.TaskEvent]:
-    """Let another agent take over with the next attempt."""
-    _live(task, command.execution_id, command.epoch)
-    if task.agent == command.to_agent:
-        return []
-    return [
-        did.AgentSwitched(
-            execution_id=command.execution_id,
-            from_agent=task.agent or "",
-            to_agent=command.to_agent,
-            reason=command.reason,
-        )
-    ]
-
-
 def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.TaskEvent]:
     """End the execution; a failure with retries left queues the next attempt."""
-    agent = _live(task, command.execution_id, command.epoch).agent
+    agent = live_of(task, command.execution_id, command.epoch).agent
     if command.outcome is tell.Outcome.LOST:
         return _give_up(task, command, ask)
     if command.outcome is tell.Outcome.COMPLETED:
@@ -330,7 +235,7 @@ def _give_up(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Ta
 def _lose(
     task: Task, terms: do.LoseExecution, ask: Ask, *, reason: str = "", given_up: bool = False
 ) -> list[did.TaskEvent]:
-    live = _live(task, terms.execution_id, terms.epoch)
+    live = live_of(task, terms.execution_id, terms.epoch)
     lost = did.ExecutionLost(
         execution_id=live.execution_id,
         epoch=live.epoch,

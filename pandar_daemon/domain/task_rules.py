@@ -10,7 +10,7 @@ from msgspec import Struct
 from events import task as did
 from events.task import FailureKind, Status
 from pandar_daemon.domain.refusals import Rejected
-from pandar_daemon.domain.task_state import Task
+from pandar_daemon.domain.task_state import Execution, Task
 
 
 class Ask(Struct, frozen=True):
@@ -63,3 +63,12 @@ def tell_outcome(task: Task, confirmation_id: UUID) -> None:
             by = f" by {known.by}" if known.by else ""
             msg = f"confirmation {confirmation_id} was already decided{by}: {said}"
             raise Rejected(msg, state=str(task.status))
+
+
+def live_of(task: Task, execution_id: UUID, epoch: int) -> Execution:
+    """Return the live execution a runner speaks of; raises `Stale` when it is another, or over."""
+    live = task.execution
+    if live is None or (live.execution_id, live.epoch) != (execution_id, epoch):
+        msg = f"execution {execution_id} (epoch {epoch}) of task {task.task_id} is over"
+        raise Stale(msg, state=str(task.status))
+    return live

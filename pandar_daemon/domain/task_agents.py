@@ -1,0 +1,96 @@
+"""What runners say of an agent at work: its calls, its questions, its sessions."""
+
+from __future__ import annotations
+
+from events import commands as do
+from events import running as tell
+from events import task as did
+from events.calls import Verdict
+from pandar_daemon.domain.refusals import Rejected
+from pandar_daemon.domain.task_rules import live_of
+from pandar_daemon.domain.task_state import Conversation, Task
+
+
+def withdraw(task: Task, command: tell.WithdrawConfirmation) -> list[did.TaskEvent]:
+    """Take back what was asked; silent when it is not pending any more."""
+    live_of(task, command.execution_id, command.epoch)
+    if task.pending is None or task.pending.confirmation_id != command.confirmation_id:
+        return []
+    of = command.confirmation_id
+    return [did.ConfirmationWithdrawn(confirmation_id=of, reason=command.reason)]
+
+
+def record(task: Task, command: tell.RecordCall) -> list[did.TaskEvent]:
+    """Record what is done about a call; an approval that is quoted is used up by it."""
+    live_of(task, command.execution_id, command.epoch)
+    if command.confirmation_id is not None and command.verdict is Verdict.ALLOW:
+        _check_approval(task, command)
+    return [
+        did.CallDecided(
+            execution_id=command.execution_id,
+            call=command.call,
+            call_sha256=command.call.sha256,
+            verdict=command.verdict,
+            rule=command.rule,
+            gates=command.gates,
+            confirmation_id=command.confirmation_id,
+            grant_id=command.grant_id,
+            reason=command.reason,
+        )
+    ]
+
+
+def _check_approval(task: Task, command: tell.RecordCall) -> None:
+    known = task.answered
+    if (
+        known is None
+        or known.confirmation_id != command.confirmation_id
+        or known.decision is not do.Decision.APPROVE
+        or known.call_sha256 != command.call.sha256
+        or task.cancel_requested
+    ):
+        msg = f"confirmation {command.confirmation_id} does not approve this call, or no longer"
+        raise Rejected(msg, state=str(task.status))
+
+
+def open_session(task: Task, command: tell.OpenSession) -> list[did.TaskEvent]:
+    """Record the agent's name for its conversation; silent when it is known."""
+    live_of(task, command.execution_id, command.epoch)
+    known = Conversation(command.agent, command.session_id, command.store)
+    if task.conversation == known:
+        return []
+    opened = did.SessionOpened(
+        execution_id=command.execution_id,
+        agent=command.agent,
+        session_id=command.session_id,
+        store=command.store,
+    )
+    return [opened]
+
+
+def answered(task: Task, command: tell.AnswerQuestion) -> list[did.TaskEvent]:
+    """Record the answer to a question that is no gate."""
+    live_of(task, command.execution_id, command.epoch)
+    return [
+        did.QuestionAnswered(
+            execution_id=command.execution_id,
+            question=command.question,
+            answer=command.answer,
+            by=command.by,
+        )
+    ]
+
+
+def switch(task: Task, command: tell.SwitchAgent) -> list[did.TaskEvent]:
+    """Let another agent take over with the next attempt."""
+    live_of(task, command.execution_id, command.epoch)
+    if task.agent == command.to_agent:
+        return []
+    return [
+        did.AgentSwitched(
+            execution_id=command.execution_id,
+            from_agent=task.agent or "",
+            to_agent=command.to_agent,
+            reason=command.reason,
+        )
+    ]
