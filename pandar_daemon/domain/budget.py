@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from events.task import Usage
+from pandar_daemon.domain.money import Price, priced
 from pandar_daemon.domain.sums import added
 
 
 class Budget:
     """Counts what is spent against limits; ``None`` is no limit. Tokens from a cache are free."""
 
-    def __init__(self, spent: Usage, max_cost_usd: float | None, max_tokens: int | None) -> None:
+    def __init__(
+        self,
+        spent: Usage,
+        max_cost_usd: float | None,
+        max_tokens: int | None,
+        price: Price | None = None,
+    ) -> None:
+        """Reckon with a price where the agent tells no cost."""
+        self._price = price
         self.used = Usage()
         """By this execution."""
         self._before = spent
@@ -31,7 +40,7 @@ class Budget:
 
     def note(self, used: Usage) -> None:
         """Take this as what the execution consumed so far."""
-        self.used = used
+        self.used = priced(used, self._price)
 
     def extend(self) -> None:
         """Let as much again be consumed, beyond what is."""

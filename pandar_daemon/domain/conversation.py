@@ -50,7 +50,7 @@ class Conversation:
     def __init__(self, terms: talk.Terms) -> None:
         self._terms = terms
         self._turn = Turn(terms)
-        self._budget = Budget(terms.spent, terms.max_cost_usd, terms.max_tokens)
+        self._budget = Budget(terms.spent, terms.max_cost_usd, terms.max_tokens, terms.price)
         self._park_after = terms.park_after_sec
         self._beginning: list[talk.Effect] = []  # kept back until more may be spent
         self._is_open = self._is_over = False
@@ -63,6 +63,11 @@ class Conversation:
         if self._turn.asked is not None:
             return Phase.WAITING
         return Phase.TURN if self._is_open else Phase.OPENING
+
+    @property
+    def used(self) -> Usage:
+        """What the agent told that it consumed."""
+        return self._budget.used
 
     def receive(self, signal: talk.Signal) -> list[talk.Effect]:  # noqa: C901, PLR0911 - a table
         """Take note of what happened; return what is to be done, in order. Never raises."""

@@ -13,6 +13,7 @@ from events.running import Decided, Outcome, Resume
 from events.task import FailureKind, Usage
 from pandar_daemon.domain.hearing import Heard
 from pandar_daemon.domain.judging import Judgement
+from pandar_daemon.domain.money import Price
 
 
 class Terms(Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     spent: Usage = Usage()
     max_cost_usd: float | None = None
     max_tokens: int | None = None
+    price: Price | None = None
     park_after_sec: float = 600.0
     proxy: str = ""
     proxy_answers: int = 0

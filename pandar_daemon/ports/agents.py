@@ -60,6 +60,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     tells_usage: bool = True
     denies_softly: bool = True
     hears_reasons: bool = False
+    model: str = ""
 
 
 class Agents(Protocol):

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from events.calls import Verdict
 from events.running import Assignment
+from events.task import Usage
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.conversation import CANCEL_SEC, Conversation, Phase
 from pandar_daemon.domain.hearing import Broken, TurnEnded
@@ -91,6 +92,11 @@ class AgentRun:
             for task in (self._watching, *self._reminding):
                 if task is not None:
                     task.cancel()
+
+    @property
+    def used(self) -> Usage:
+        """What the agent told that it consumed."""
+        return self._conversation.used
 
     def park(self) -> bool:
         """Let who waits be parked, and who will wait then; false when nobody waits now."""

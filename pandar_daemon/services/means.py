@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
+from pandar_daemon.domain.money import Price
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.telemetry import Metrics
 
 
 class Means(Struct, frozen=True, kw_only=True):
-    """``store`` names the data directory, for ever; ``path`` is the ``PATH`` of commands."""
+    """``store`` names the data directory, for ever; ``path`` is the ``PATH`` of commands.
+
+    ``prices`` are those of models, by name.
+    """
 
     runner_id: str
     store: str
@@ -25,3 +30,4 @@ class Means(Struct, frozen=True, kw_only=True):
     clock: Clock
     metrics: Metrics
     path: str
+    prices: Mapping[str, Price] = {}

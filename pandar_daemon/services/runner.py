@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from events import subjects
 from events.running import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
+from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Wire
 from pandar_daemon.services.asking import Asker
@@ -75,6 +76,7 @@ class Runner:
         clock: Clock,
         metrics: Metrics,
         path: str,
+        prices: Mapping[str, Price] | None = None,
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
@@ -96,6 +98,7 @@ class Runner:
             clock=clock,
             metrics=metrics,
             path=path,
+            prices=prices or {},
         )
         self._executions: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -7,21 +7,23 @@ through pipes, and has a conversation. The session is told of both in the same w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from events.running import Assignment
 from events.task import Usage
 from pandar_daemon.domain import signals
 from pandar_daemon.domain.conversation import Conversation
+from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.options import TaskOptions
 from pandar_daemon.domain.signals import AnySignal
 from pandar_daemon.domain.talking import Conclude, Terms
-from pandar_daemon.ports import OutputKey, Process, Spool
+from pandar_daemon.ports import Exit, OutputKey, Process, Spool
 from pandar_daemon.services.agent_run import AgentRun, Surroundings
 from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.granted import Grants
@@ -96,12 +98,17 @@ class Stage:
                     at=self._now(),
                     exit_code=end.exit_code,
                     signal=end.signal,
-                    usage=Usage(cpu_sec=end.cpu_sec, max_rss_bytes=end.max_rss_bytes),
+                    usage=self._consumed(end),
                     cut=spool.seal(),
                 )
             )
             if not publishes():
                 publishing.cancel()
+
+    def _consumed(self, end: Exit) -> Usage:
+        """Return what the process took and what the agent told, however it ended."""
+        told = Usage() if self._agent is None else self._agent.used
+        return structs.replace(told, cpu_sec=end.cpu_sec, max_rss_bytes=end.max_rss_bytes)
 
     async def _listen(self, group: asyncio.TaskGroup, process: Process) -> None:
         """Return when it has said its last."""
@@ -187,7 +194,9 @@ class Stage:
 
     def _converse(self, work: Work, process: Process) -> AgentRun:
         driver = self._means.agents.driver(self._assignment.agent or "")
-        conversation = Conversation(terms_of(self._assignment, self._options, work))
+        conversation = Conversation(
+            terms_of(self._assignment, self._options, work, self._means.prices)
+        )
         around = Surroundings(
             assignment=self._assignment,
             store=self._means.store,
@@ -255,7 +264,9 @@ class Stage:
         return None if self._proxy is None else await self._proxy.answer(question)
 
 
-def terms_of(assignment: Assignment, wanted: TaskOptions, work: Work) -> Terms:
+def terms_of(
+    assignment: Assignment, wanted: TaskOptions, work: Work, prices: Mapping[str, Price]
+) -> Terms:
     """Return what a conversation is about, as task, agent and folder say."""
     assert work.launch is not None  # noqa: S101 - it is an agent's
     context = wanted.context
@@ -271,6 +282,7 @@ def terms_of(assignment: Assignment, wanted: TaskOptions, work: Work) -> Terms:
         spent=assignment.spent,
         max_cost_usd=wanted.max_cost_usd,
         max_tokens=wanted.max_tokens,
+        price=prices.get(work.launch.model),
         park_after_sec=wanted.park_after_sec,
         proxy=wanted.proxy_agent or "",
         proxy_answers=wanted.max_proxy_answers if wanted.proxy_agent else 0,

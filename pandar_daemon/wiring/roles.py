@@ -266,5 +266,6 @@ def _runner(parts: Parts) -> list[Service]:
         clock=parts.clock,
         metrics=parts.metrics,
         path=settings.task_path,
+        prices=parts.configuration.prices,
     )
     return [("runner", runner.run)]

@@ -81,15 +81,17 @@ class Registry:
         """Return the profile of an agent; raises ``KeyError`` for an unknown one."""
         return self._profiles[name]
 
-    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:  # noqa: ARG002 - the port's
+    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:
         """Return how to start it; raises ``OSError`` that says what is missing and what to do."""
-        return self.launched(name, home)
+        model = assignment.metadata.get("model")
+        return self.launched(name, home, model if isinstance(model, str) else "")
 
-    def launched(self, name: str, home: Path) -> Launch:
-        """Return how to start it, whatever the task."""
+    def launched(self, name: str, home: Path, model: str = "") -> Launch:
+        """Return how to start it, whatever the task; with a model other than the configured one."""
         profile = self._profiles[name]
         argv = self._argv(profile)
         given = self._settings.get(name, {})
+        given = {**given, "MODEL": model} if model else given
         values = {**profile.defaults, **_values(given), "home": str(home)}
         own = {
             variable: told
@@ -108,6 +110,7 @@ class Registry:
             tells_usage=profile.tells_usage,
             denies_softly=profile.denies_softly,
             hears_reasons=profile.quirks.steers,
+            model=values.get("model") or "",
         )
 
     def driver(self, name: str) -> Driver:
