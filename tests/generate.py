@@ -26,6 +26,7 @@ from pandar_daemon.adapters.http.app import SERVED
 from pandar_daemon.adapters.nats import asyncapi
 from pandar_daemon.adapters.postgres.schema import dump_schema
 from pandar_daemon.cli.reference import cli_reference
+from tests.support.gate_page import gates_page
 from tests.support.pages import commands_page, events_page, states_page
 from tests.support.servers import TestServers
 from tests.support.specimen import specimen
@@ -83,6 +84,7 @@ def _pages() -> Files:
         REFERENCE / "events.md": events_page(),
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "task-states.md": states_page(),
+        REFERENCE / "gates.md": gates_page(),
         REFERENCE / "cli.md": cli_reference(),
     }
 
