@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "usage": ("usage:usage", "Sum what tasks consumed, and what that cost."),
     "policy": ("policy:policy", "Try a policy on what happened."),
     "events": ("events:events", "Watch what happens."),
+    "notify": ("notify:notify", "Show what receivers of messages need to know."),
     "token": ("token:token", "Make a token for the API."),
     "url": ("url:url", "Print where a server of the Pandar running here is."),
     "doctor": ("checks:doctor", "Say what is amiss on this machine, and what to do."),

@@ -79,7 +79,7 @@ def _refused(decided: Decided) -> str:
     if decided.expired:
         return "Nobody decided on your request in time, so it counts as denied"
     if decided.decision is Decision.CHANGES:
-        return f"Instead of your request this is wanted: {decided.reason}\n\nThe request was"
+        return f"Your request was not approved. Instead: {decided.reason}\n\nThe request was"
     why = f" ({decided.reason})" if decided.reason else ""
     return f"Your request was denied{why}"
 
@@ -119,7 +119,7 @@ def refusal(call: ToolCall, decided: Decided) -> str:
     """Return what an agent is told whose call was refused."""
     what = call.command or call.title
     if decided.decision is Decision.CHANGES:
-        return f"Do not do this: {what}\nInstead: {decided.reason}\nGo on with the task."
+        return f"This was not approved: {what}\nInstead: {decided.reason}\nGo on with the task."
     why = "nobody decided in time" if decided.expired else decided.reason or "no reason was given"
     return f"This was denied: {what}\nReason: {why}\nGo on with the task without it."
 

@@ -15,6 +15,7 @@ from pandar_daemon.adapters.postgres.notification_reads import PgCheckpoints, Pg
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.config import ConfigError, Settings
 from pandar_daemon.configuration import Configuration, SmtpTable
+from pandar_daemon.domain.webhook import secret_of
 from pandar_daemon.services.links import Clicks, Links
 from pandar_daemon.services.notifier import Notifier
 from pandar_daemon.wiring.parts import Parts
@@ -111,6 +112,11 @@ def notifier(parts: Parts) -> Notifier:
         clock=parts.clock,
         holder=parts.holder,
     )
+
+
+def webhook_secrets(settings: Settings, url: str) -> list[str]:
+    """Return what signs webhooks to an address, the present secret first."""
+    return [secret_of(master, url) for master in masters(settings.data)]
 
 
 def clicks(parts: Parts, told: Telling) -> Clicks:

@@ -12,13 +12,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import aiohttp
+import nats
 import pytest
 
-from tests.support.agent_tasks import AGENTS, PUSH, AgentTask, at_work
+from events import subjects
+from events.task import Json
+from tests.support.agent_tasks import AGENTS, PUSH, AgentTask, at_work, following
 from tests.support.api import Person
 from tests.support.servers import data_root
 from tests.support.trees import state_of
-from tests.support.up import Up
+from tests.support.up import Up, up
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("agent_runs")]
@@ -242,7 +245,7 @@ async def test_no_more_money_ends_it(file: Filing) -> None:
 # --- stopped ---------------------------------------------------------------------------------
 
 
-STATES = {
+STATES: dict[str, tuple[str, Json, str]] = {
     "before it said hello": ("x", {"agent": "mute"}, "task.started"),
     "at work": ("[[slow:600]]", {}, "task.session_opened"),
     "running something": ("[[run:touch begun; sleep 600]]", {}, "task.call_decided"),
@@ -322,12 +325,8 @@ async def test_parked_and_approved(file: Filing) -> None:
         assert (row["status"], row["status_reason"]) == ("waiting_confirmation", "parked")
         await task.decide()
         again = await task.asked()
-        assert (task.types[-3:], len(task.used())) == (
-            ["session_opened", "call_decided", "confirmation_requested"]
-            if "session_opened" in task.types[-3:]
-            else ["resumed", "call_decided", "confirmation_requested"],
-            1,
-        )
+        assert task.types[-3:] == ["resumed", "call_decided", "confirmation_requested"]
+        assert [call["confirmation_id"] for call in task.used()] == [asked["confirmation_id"]]
         assert task.pushed == [PUSH]
         assert again["confirmation_id"] != asked["confirmation_id"]
         await task.decide("deny")
@@ -356,10 +355,51 @@ async def test_parked_and_cancelled(file: Filing) -> None:
         assert task.pushed == []
 
 
+async def test_a_runner_that_goes_down_parks_who_waits() -> None:
+    """Told to take no more, or to end; the next one goes on with what was decided meanwhile."""
+    async with up() as running:
+        async with running.owner() as owner:
+            async with at_work(owner, running.data, f"[[ask:{PUSH}]]") as task:
+                started = await task.until("task.started")
+                await task.asked()
+                await _tell(running, subjects.control(started["runner_id"], "drain"))
+                await task.until("task.parked")
+                await task.decide()
+                await task.until("task.resume_requested")
+            drained = task.number
+        assert await running.stop() == 0
+        await running.start()
+        async with running.owner() as owner:
+            async with following(owner, drained, running.data) as task:
+                await task.end()
+                assert task.pushed == [PUSH]
+            async with at_work(owner, running.data, f"[[ask:{PUSH}]]") as task:
+                await task.asked()
+                assert await running.stop() == 0
+            assert running.left() == []
+        await running.start()
+        async with (
+            running.owner() as owner,
+            following(owner, task.number, running.data) as task,
+        ):
+            await task.until("task.parked")
+            await task.decide()
+            await task.end()
+            assert task.pushed == [PUSH]
+            assert "execution_lost" not in task.types
+
+
+async def _tell(running: Up, subject: str) -> None:
+    """Send something on its bus."""
+    client = await nats.connect(running.nats_url, allow_reconnect=False)
+    await client.publish(subject, b"{}")
+    await client.close()
+
+
 # --- at their worst --------------------------------------------------------------------------
 
 
-HOSTILE = {
+HOSTILE: dict[str, tuple[str, Json, str, str]] = {
     "garbage": ("[[say:before]] [[garbage:21]]", {}, "agent", "broke its protocol 21 times"),
     "a line without end": (
         "[[say:before]] [[bigline:100000000]]",

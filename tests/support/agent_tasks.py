@@ -50,16 +50,18 @@ class AgentTask:
         while True:
             message = await self._stream.next()
             if message.name.startswith("task."):
-                self.events.append(message.data)
-                self.person.position = message.data["position"]
-                return message.data
+                event: Json = message.data
+                self.events.append(event)
+                self.person.position = event["position"]
+                return event
 
     async def until(self, *types: str) -> Json:
         """Return the data of the next event of one of these types; fails when it ends before."""
         while (event := await self.next())["type"] not in types:
             ended = event["type"] in ENDS and not event["data"].get("will_retry")
             assert not ended, (self.types, event["data"])
-        return event["data"]
+        data: Json = event["data"]
+        return data
 
     async def asked(self) -> Json:
         """Return what people are asked next."""
@@ -82,7 +84,8 @@ class AgentTask:
 
     async def row(self) -> Json:
         """Return it as the API shows it now."""
-        return await self.person.get(f"/tasks/{self.number}")
+        row: Json = await self.person.get(f"/tasks/{self.number}")
+        return row
 
     async def output(self) -> str:
         """Return what its last execution showed."""

@@ -55,7 +55,7 @@ def test_the_task_is_said_as_it_was_filed() -> None:
         (
             CHANGES,
             (
-                "Instead of your request this is wanted: push to a branch\n\n"
+                "Your request was not approved. Instead: push to a branch\n\n"
                 "The request was:\n\ngit push origin main\n\n"
                 "Do not do it. Go on with the task without it."
             ),
@@ -154,7 +154,7 @@ def test_a_summary_is_the_end_of_what_was_said() -> None:
         ),
         (
             CHANGES,
-            "Do not do this: git push origin main\nInstead: push to a branch\nGo on with the task.",
+            "This was not approved: git push origin main\nInstead: push to a branch\nGo on with the task.",
         ),
     ],
 )

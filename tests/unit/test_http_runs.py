@@ -60,6 +60,8 @@ def _failed(attempt: int, *, will_retry: bool) -> Event:
     )
 
 
+_PARKED = did.TaskParked(execution_id=UUID(int=1), output_bytes=7)
+_PAUSED = did.TaskPaused(execution_id=UUID(int=1), reason="quota", until=AT, output_bytes=7)
 _RETRIED = did.TaskRetried(from_status=Status.FAILED, attempt=2, not_before=AT)
 _CANCELLED = did.TaskCancelled(from_status=Status.PENDING)
 
@@ -75,6 +77,10 @@ _CANCELLED = did.TaskCancelled(from_status=Status.PENDING)
         ((_started(1), _failed(1, will_retry=False), _RETRIED), 2, None),
         ((_started(1), _failed(1, will_retry=True), _RETRIED, _started(2)), 2, None),
         ((_started(1), _failed(1, will_retry=True), _RETRIED, _CANCELLED), 1, 7),
+        ((_started(1), _PARKED), 1, 7),
+        ((_started(1), _PAUSED), 1, 7),
+        ((_started(1), _PARKED, did.ResumeRequested(), _started(2)), 2, None),
+        ((_started(1), _PARKED, _CANCELLED), 1, 7),
     ],
 )
 def test_the_attempt_to_look_at(

@@ -13,6 +13,8 @@ from events.task import (
     TaskCompleted,
     TaskDeleted,
     TaskFailed,
+    TaskParked,
+    TaskPaused,
     TaskRetried,
     TaskStarted,
 )
@@ -28,6 +30,7 @@ class Runs:
         self._attempts: dict[UUID, int] = {}
         self._written: dict[int, int] = {}
         self._over = False
+        self._waits = False  # it goes on, nobody knows when
 
     def observe(self, history: Iterable[Recorded]) -> None:
         """Take note of what happened."""
@@ -39,7 +42,10 @@ class Runs:
         match event:
             case TaskStarted():
                 self._attempts[event.execution_id] = event.attempt
-                self._over = False
+                self._over = self._waits = False
+            case TaskParked() | TaskPaused():
+                self._end(event.execution_id, event.output_bytes)
+                self._waits = True
             case TaskCompleted() | TaskCancelled():
                 self._end(event.execution_id, event.output_bytes)
                 self._over = True
@@ -64,11 +70,12 @@ class Runs:
     def attempt(self) -> int:
         """Return the attempt to look at.
 
-        That is the one that runs; between two, the next one; at the end the last one, at least 1.
+        That is the one that runs; between two, the next one; the last one at the end, and while
+        a task is parked or paused; at least 1.
         """
         last = max(self._attempts.values(), default=0)
-        waits = last in self._written or not last
-        return max(last, 1) if self._over or not waits else last + 1
+        between = last in self._written or not last
+        return max(last, 1) if self._over or self._waits or not between else last + 1
 
     @property
     def running(self) -> int | None:
