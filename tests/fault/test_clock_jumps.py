@@ -143,7 +143,7 @@ async def leads(database: asyncpg.Connection) -> dict[str, str]:
     """Return who leads each role, once all roles are led."""
     rows = await database.fetch("SELECT role, holder FROM leaders")
     found = {row["role"]: row["holder"] for row in rows}
-    return found if len(found) == 3 else {}
+    return found if len(found) == 4 else {}
 
 
 async def renewed(database: asyncpg.Connection) -> None:

@@ -356,37 +356,33 @@ async def test_parked_and_cancelled(file: Filing) -> None:
 
 
 async def test_a_runner_that_goes_down_parks_who_waits() -> None:
-    """Told to take no more, or to end; the next one goes on with what was decided meanwhile."""
+    """Told to end, or to take no more; another one goes on with what was decided meanwhile."""
     async with up() as running:
+        async with (
+            running.owner() as owner,
+            at_work(owner, running.data, f"[[ask:{PUSH}]]") as task,
+        ):
+            await task.asked()
+            assert await running.stop() == 0
+            assert (running.left(), task.types[-1]) == ([], "confirmation_requested")
+        await running.start()
         async with running.owner() as owner:
+            async with following(owner, task.number, running.data) as task:
+                await task.until("task.parked")
+                await task.decide()
+                await task.end()
+                assert task.pushed == [PUSH]
+                assert "execution_lost" not in task.types
             async with at_work(owner, running.data, f"[[ask:{PUSH}]]") as task:
                 started = await task.until("task.started")
                 await task.asked()
                 await _tell(running, subjects.control(started["runner_id"], "drain"))
                 await task.until("task.parked")
+                assert task.processes == []
                 await task.decide()
                 await task.until("task.resume_requested")
-            drained = task.number
-        assert await running.stop() == 0
-        await running.start()
-        async with running.owner() as owner:
-            async with following(owner, drained, running.data) as task:
-                await task.end()
-                assert task.pushed == [PUSH]
-            async with at_work(owner, running.data, f"[[ask:{PUSH}]]") as task:
-                await task.asked()
-                assert await running.stop() == 0
-            assert running.left() == []
-        await running.start()
-        async with (
-            running.owner() as owner,
-            following(owner, task.number, running.data) as task,
-        ):
-            await task.until("task.parked")
-            await task.decide()
-            await task.end()
-            assert task.pushed == [PUSH]
-            assert "execution_lost" not in task.types
+                await task.cancel()
+                await task.end("task.cancelled")
 
 
 async def _tell(running: Up, subject: str) -> None:

@@ -122,7 +122,9 @@ async def test_an_archived_task_goes_on(log: Log, database_url: str, tmp_path: P
     await archive_all(database_url, tmp_path)
     for n, stream in enumerate(over):
         version = len(streams[stream])
-        appended = await log.store.append(item(stream, version, *said("again", str(n))))
+        appended = await log.store.append(
+            item(stream, version, *said("again", str(n)), command_id=f"again-{n}")
+        )
         assert isinstance(appended, Appended)
         assert appended.version == version + 2
         read = await log.store.read_stream(stream)

@@ -27,6 +27,7 @@ NAMES = (
     "arrivals",
     "bell",
     "dispatcher",
+    "granter",
     "log",
     "projector",
     "queue",

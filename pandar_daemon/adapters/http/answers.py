@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.instant import Instant
 from events.project import MemberRole
-from events.task import Cut, Json, Priority, Status, Usage
+from events.task import Cut, Json, Priority, Status
 from pandar_daemon.adapters.http.history import Level
 
 Percent = Annotated[int, Meta(ge=0, le=100)]
@@ -147,6 +147,18 @@ class LogPage(Answer, frozen=True, kw_only=True):
     has_more: bool
 
 
+class Consumed(Answer, frozen=True, kw_only=True):
+    """What one attempt consumed; what its agent did not tell is absent."""
+
+    cpu_sec: float
+    max_rss_bytes: int
+    input_tokens: int | UnsetType = UNSET
+    output_tokens: int | UnsetType = UNSET
+    cached_tokens: int | UnsetType = UNSET
+    thought_tokens: int | UnsetType = UNSET
+    cost_usd: float | UnsetType = UNSET
+
+
 class Execution(Answer, frozen=True, kw_only=True):
     """One attempt; ``id`` is its ``execution_id`` and ``output`` its ``output_tail``."""
 
@@ -156,7 +168,7 @@ class Execution(Answer, frozen=True, kw_only=True):
     attempt: int
     runner_id: str
     agent: str | None
-    status: Literal["running", "completed", "failed", "cancelled", "lost"]
+    status: Literal["running", "completed", "failed", "cancelled", "lost", "parked", "paused"]
     started_at: Instant
     completed_at: Instant | None
     duration: float | None
@@ -166,7 +178,7 @@ class Execution(Answer, frozen=True, kw_only=True):
     output_tail: str | None
     output_bytes: int | None
     cut: Cut | None
-    usage: Usage | None
+    usage: Consumed | None
 
 
 class ExecutionPage(Answer, frozen=True, kw_only=True):
