@@ -76,6 +76,8 @@ class Conversation:
                 return []
             case talk.Hears():
                 return self._hear(signal.heard, signal.at)
+            case talk.Ended():
+                return self._ended(signal.heard)
             case talk.Answered():
                 return self._decided(signal)
             case talk.Granted():
@@ -235,6 +237,12 @@ class Conversation:
         before, used = self._turn.end("the agent is over"), self._budget.used
         failed = talk.Conclude(outcome=Outcome.FAILED, kind=kind, error=error, usage=used)
         return [*before, *self._over(failed)]
+
+    def _ended(self, last: heard.Broken) -> list[talk.Effect]:
+        """Who dies while people decide is as good as parked: they may go on deciding."""
+        if self.phase is Phase.WAITING:
+            return self._park()
+        return self._fail(texts.KINDS[last.fault], last.error)
 
     def _park(self) -> list[talk.Effect]:
         return self._over(talk.Conclude(outcome=Outcome.PARKED, usage=self._budget.used))

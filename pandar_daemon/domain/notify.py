@@ -117,7 +117,7 @@ def _text(scene: Scene) -> Text | None:
     name = scene.subject.name
     match scene.event:
         case did.TaskCompleted() as event:
-            return notify_texts.completed(name, event)
+            return notify_texts.completed(name, event) if _is_awaited(scene) else None
         case did.TaskFailed() as event:
             return notify_texts.failed(name, event)
         case did.ConfirmationRequested() as event:
@@ -128,6 +128,13 @@ def _text(scene: Scene) -> Text | None:
             return notify_texts.broken(event)
         case _:
             return None
+
+
+def _is_awaited(scene: Scene) -> bool:
+    """Whether anybody wants to hear of a success: not of each command that did what it should."""
+    subject, settings = scene.subject, (scene.of_project, *scene.settings.values())
+    asked = subject.is_prompted or subject.channels or subject.watchers
+    return bool(asked or any(one.channels for one in settings))
 
 
 def _escalated(scene: Scene, event: did.ConfirmationEscalated) -> Text | None:

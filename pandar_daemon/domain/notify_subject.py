@@ -43,6 +43,7 @@ class Subject(Struct, frozen=True):
     created_by: str = ""
     metadata: Json = {}
     open: tuple[Open, ...] = ()
+    is_prompted: bool = False
 
     @property
     def watchers(self) -> tuple[str, ...]:
@@ -71,6 +72,7 @@ def evolve(subject: Subject, recorded: Recorded, event: Event) -> Subject:
                 name=event.name,
                 created_by=event.created_by,
                 metadata=event.metadata,
+                is_prompted=bool(event.prompt),
             )
         case did.TaskUpdated():
             return _after_updated(subject, event)

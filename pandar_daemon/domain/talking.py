@@ -11,7 +11,7 @@ from events.calls import Allowance, Rules, ToolCall, Verdict
 from events.instant import Instant
 from events.running import Decided, Outcome, Resume
 from events.task import FailureKind, Usage
-from pandar_daemon.domain.hearing import Heard
+from pandar_daemon.domain.hearing import Broken, Heard
 from pandar_daemon.domain.judging import Judgement
 from pandar_daemon.domain.money import Price
 
@@ -51,6 +51,13 @@ class Hears(Struct, frozen=True, kw_only=True):
 
     at: float
     heard: Heard
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """Its process ended, by itself or by somebody's hand, with this as its last word."""
+
+    at: float
+    heard: Broken
 
 
 class Answered(Struct, frozen=True, kw_only=True):
@@ -115,6 +122,7 @@ class ParkNow(Struct, frozen=True, kw_only=True):
 
 Signal = (
     Hears
+    | Ended
     | Answered
     | Granted
     | Unasked

@@ -135,7 +135,10 @@ class AgentRun:
             for each in heard:
                 if isinstance(each, TurnEnded):
                     self._turn_over.set()
-                self._due.put_nowait(talk.Hears(at=self._now(), heard=each))
+                if isinstance(each, Broken) and not data:
+                    self._due.put_nowait(talk.Ended(at=self._now(), heard=each))
+                else:
+                    self._due.put_nowait(talk.Hears(at=self._now(), heard=each))
             if not data:
                 self._turn_over.set()
                 return

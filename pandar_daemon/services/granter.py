@@ -22,7 +22,7 @@ from pandar_daemon.services.leading import Lead
 
 log = structlog.get_logger(__name__)
 
-TICK_SEC: Final = 1.0
+TICK_SEC: Final = 2.0
 LEAD_SEC: Final = 10.0
 
 

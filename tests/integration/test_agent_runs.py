@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -344,6 +346,19 @@ async def test_parked_and_denied(file: Filing) -> None:
         assert task.pushed == []
         assert "Your request was denied (not on a Friday)" in await task.output()
         assert task.types.count("question_answered") == 1
+
+
+async def test_who_dies_while_it_waits_is_parked(file: Filing) -> None:
+    """Whoever killed it: the decision is carried out by another process."""
+    async with file(f"[[ask:{PUSH}]]") as task:
+        await task.asked()
+        await until(lambda: task.processes)
+        for pid in task.processes:
+            os.kill(pid, signal.SIGKILL)
+        await task.until("task.parked")
+        await task.decide()
+        await task.end()
+        assert (task.pushed, task.types.count("confirmation_requested")) == ([PUSH], 1)
 
 
 async def test_parked_and_cancelled(file: Filing) -> None:

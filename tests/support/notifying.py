@@ -151,9 +151,10 @@ class Newsroom:
             task_id=number,
             project_id=1,
             name=f"task {number}",
-            command="true",
+            command="",
             created_by=by,
             metadata=metadata,
+            prompt="do it",
         )
         started = did.TaskStarted(execution_id=EXECUTION, attempt=1, epoch=1, runner_id="r")
         await self.add(f"task-{number}", created, started)

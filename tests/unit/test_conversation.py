@@ -240,6 +240,22 @@ def test_a_runner_that_goes_down_parks_who_will_wait() -> None:
     assert over(chat.wait(0.0)).outcome is Outcome.PARKED
 
 
+def test_who_dies_while_people_decide_is_parked() -> None:
+    """They need not begin anew; at work it is a failure."""
+    gone = heard.Broken(error="demo ended in the middle of a turn")
+    assert Chat.begun(asked()).tell(talk.Ended(at=2.0, heard=gone)) == [
+        talk.Conclude(outcome=Outcome.PARKED)
+    ]
+    failed = over(Chat.begun().tell(talk.Ended(at=2.0, heard=gone)))
+    assert (failed.kind, failed.error) == (FailureKind.AGENT, gone.error)
+
+
+def test_who_breaks_its_protocol_while_people_decide_is_not() -> None:
+    """It would do so again."""
+    broken = heard.Broken(error="demo broke its protocol")
+    assert kinds(Chat.begun(asked()).hear(broken)) == [talk.Withdraw, talk.Conclude]
+
+
 # --- money -----------------------------------------------------------------------------------
 
 

@@ -305,7 +305,8 @@ def _ends_somehow(world: World, rng: random.Random) -> None:
     signals: list[talk.Signal] = [talk.Waited(at=at), talk.ParkNow(at=at)]
     signals += [talk.Unstorable(at=at, error="too large")]
     signals += [talk.Unasked(at=at, number=number, error="409")]
-    signals += [talk.Hears(at=at, heard=heard.Broken(error="gone"))]
+    signals += [talk.Hears(at=at, heard=heard.Broken(error="garbage"))]
+    signals += [talk.Ended(at=at, heard=heard.Broken(error="gone"))]
     if rng.random() < 0.2:
         world.tell(rng.choice(signals))
 

@@ -66,9 +66,10 @@ def filed(**metadata: object) -> did.TaskCreated:
         task_id=TASK_ID,
         project_id=PROJECT_ID,
         name="tidy up",
-        command="true",
+        command="",
         created_by="ann",
         metadata=metadata,
+        prompt="tidy up",
     )
 
 
@@ -143,6 +144,17 @@ def test_how_a_task_ended_is_told_to_whoever_filed_it(event: Event) -> None:
     assert people(announced(filed(), event)) == ["ann"]
     watched = filed(watchers=["vic", "eve", "ann", "vic"])
     assert people(announced(watched, event)) == ["ann", "vic"]
+
+
+def test_a_command_that_succeeded_is_news_for_who_asked() -> None:
+    """By a channel, or by naming watchers; a failure is news for everybody it concerns."""
+    plain = msgspec.structs.replace(filed(), prompt="", command="true")
+    assert announced(plain, COMPLETED) == []
+    assert people(announced(plain, FAILED)) == ["ann"]
+    assert people(announced(plain, COMPLETED, ann=having(HOOK))) == ["ann"]
+    for asked in ({"watchers": ["vic"]}, {"notify": [TASK_HOOK]}):
+        wanted = msgspec.structs.replace(plain, metadata=asked)
+        assert "ann" in people(announced(wanted, COMPLETED))
 
 
 def test_a_confirmation_is_told_to_all_who_may_decide() -> None:
