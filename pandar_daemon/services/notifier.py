@@ -47,7 +47,7 @@ BATCH_MAX: Final = 500
 LEAD_SEC: Final = 10.0
 TICK_SEC: Final = 1.0
 PAUSE_SEC: Final = 1.0
-RECOVER_SEC: Final = 3.0
+RECOVER_SEC: Final = 10.0
 """How often everything open is asked for. What a lagging read model did not show is found then."""
 MOVE_SEC: Final = 1.0
 """How often the checkpoint is kept; what was told since is told again, to no effect."""
