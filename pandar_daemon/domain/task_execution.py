@@ -129,13 +129,8 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
         kind=command.kind,
         from_status=status_of(task),
         exit_code=command.exit_code,
-        output_tail=command.output_tail,
-        duration_sec=command.duration_sec,
-        output_bytes=command.output_bytes,
-        cut=command.cut,
-        usage=command.usage,
+        **_told(command, agent),
         will_retry=will_retry,
-        agent=agent,
     )
     if not will_retry:
         return [failed]
@@ -145,17 +140,24 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
     return [failed, _retried_later(after, ask)]
 
 
+def _told(command: tell.FinishExecution, agent: str | None) -> Json:
+    """Return what the end of any execution tells of it."""
+    return {
+        "output_tail": command.output_tail,
+        "duration_sec": command.duration_sec,
+        "output_bytes": command.output_bytes,
+        "cut": command.cut,
+        "usage": command.usage,
+        "agent": agent,
+    }
+
+
 def _parked(task: Task, command: tell.FinishExecution, agent: str | None) -> list[did.TaskEvent]:
     """End an execution that waits; what was decided in that very moment lets it go on at once."""
     parked = did.TaskParked(
         execution_id=command.execution_id,
         session_id=task.conversation.session_id if task.conversation else "",
-        output_tail=command.output_tail,
-        duration_sec=command.duration_sec,
-        output_bytes=command.output_bytes,
-        cut=command.cut,
-        usage=command.usage,
-        agent=agent,
+        **_told(command, agent),
     )
     if task.pending is not None:
         return [parked]
@@ -171,12 +173,7 @@ def _paused(
         until=command.until or ask.at + timedelta(seconds=backoff_sec(10)),
         from_status=status_of(task),
         detail=command.error,
-        output_tail=command.output_tail,
-        duration_sec=command.duration_sec,
-        output_bytes=command.output_bytes,
-        cut=command.cut,
-        usage=command.usage,
-        agent=agent,
+        **_told(command, agent),
     )
 
 
@@ -190,13 +187,8 @@ def _completed(task: Task, command: tell.FinishExecution, agent: str | None) -> 
     return did.TaskCompleted(
         execution_id=command.execution_id,
         exit_code=command.exit_code or 0,
-        output_tail=command.output_tail,
-        duration_sec=command.duration_sec,
-        output_bytes=command.output_bytes,
-        cut=command.cut,
-        usage=command.usage,
+        **_told(command, agent),
         from_status=status_of(task),
-        agent=agent,
     )
 
 
@@ -206,12 +198,7 @@ def _cancelled(task: Task, command: tell.FinishExecution, agent: str | None) -> 
         reason=command.error,
         execution_id=command.execution_id,
         exit_code=command.exit_code,
-        output_tail=command.output_tail,
-        duration_sec=command.duration_sec,
-        output_bytes=command.output_bytes,
-        cut=command.cut,
-        usage=command.usage,
-        agent=agent,
+        **_told(command, agent),
     )
 
 

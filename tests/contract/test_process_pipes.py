@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from msgspec.structs import replace
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.ports import Process, Spec
 from tests.support.trees import output_of, spec_of
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def _piped(command: str, cwd: Path) -> Spec:
