@@ -18,13 +18,13 @@ from pathlib import Path
 
 import structlog
 
-from bench import appending, crowd, flow, results, running, slow_disk
+from bench import appending, consent, crowd, flow, results, running, slow_disk
 from bench.figures import Figure
 from bench.peers import contest
 from bench.scale import FULL, QUICK, Scale
 from bench.site import site
 
-PARTS = ("append", "slow", "flow", "daemon", "peers", "crowd")
+PARTS = ("append", "slow", "flow", "daemon", "consent", "peers", "crowd")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,6 +56,8 @@ async def _measure(data: Path, scale: Scale, parts: Collection[str]) -> list[Fig
         figures += await _told("slow", slow_disk.measure(data / "slow", scale))
     if "daemon" in parts:
         figures += await _told("daemon", running.measure(data / "up", scale))
+    if "consent" in parts:
+        figures += await _told("consent", consent.measure(data / "consent", scale))
     if "peers" in parts:
         figures += await _told("peers", contest.measure(data / "peers", scale))
     if "crowd" in parts:

@@ -19,6 +19,10 @@ class Scale(Struct, frozen=True, kw_only=True):
     asks: int
     output_mib: int
     idle_sec: float
+    consents: int
+    turns: int  # of each kind
+    turn_words: int
+    parked: int
     peer_tasks: int  # of one contender in one turn
     peer_rounds: int
     crowd_clients: int  # a multiple of 500: ten projects, 50 streams a user
@@ -38,6 +42,10 @@ FULL = Scale(
     asks=300,
     output_mib=48,
     idle_sec=5.0,
+    consents=200,
+    turns=15,
+    turn_words=5_000,
+    parked=200,
     peer_tasks=300,
     peer_rounds=3,
     crowd_clients=1_000,
@@ -57,6 +65,10 @@ QUICK = Scale(
     asks=50,
     output_mib=16,
     idle_sec=5.0,
+    consents=50,
+    turns=5,
+    turn_words=2_000,
+    parked=32,
     peer_tasks=100,
     peer_rounds=1,
     crowd_clients=500,

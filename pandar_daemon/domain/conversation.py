@@ -14,7 +14,7 @@ what is done about a call; beside it `session` holds those of the process it run
 * A turn that ended is no success: the agent must have said that it is done, without an error, and
   told what it consumed, if it tells that at all.
 * More spent than allowed ends the turn, and is a question for people. Who does not end a turn
-  that was cancelled, is given up.
+  that was cancelled, is given up, and so is who never becomes ready.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.budget import Budget
 from pandar_daemon.domain.turn import BUDGET, Turn
 
+OPEN_SEC: Final = 120.0
+"""What an agent may take until it can be prompted."""
 CANCEL_SEC: Final = 30.0
 """What an agent may take to end a turn that was cancelled."""
 
@@ -69,7 +71,7 @@ class Conversation:
         """What the agent told that it consumed."""
         return self._budget.used
 
-    def receive(self, signal: talk.Signal) -> list[talk.Effect]:  # noqa: C901, PLR0911 - a table
+    def receive(self, signal: talk.Signal) -> list[talk.Effect]:  # noqa: C901, PLR0911, PLR0912 - a table
         """Take note of what happened; return what is to be done, in order. Never raises."""
         match signal:
             case _ if self._is_over:
@@ -92,6 +94,8 @@ class Conversation:
                 return self._fail(FailureKind.AGENT, f"it cannot be recorded: {signal.error}")
             case talk.Waited():
                 return self._waited(signal.at)
+            case talk.Unready():
+                return self._unready()
             case talk.ParkNow():
                 self._park_after = 0.0
                 return self._park() if self.phase is Phase.WAITING else []
@@ -146,6 +150,11 @@ class Conversation:
             self._turn.failed(called)
         line = texts.call_line(called)
         return [talk.Show(line)] if line else []
+
+    def _unready(self) -> list[talk.Effect]:
+        if self._is_open:
+            return []
+        return self._fail(FailureKind.AGENT, f"the agent was not ready within {OPEN_SEC:g} s")
 
     # --- people ---
 

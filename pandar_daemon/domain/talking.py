@@ -114,6 +114,12 @@ class Waited(Struct, frozen=True, kw_only=True):
     at: float
 
 
+class Unready(Struct, frozen=True, kw_only=True):
+    """It was given all the time there is to become ready."""
+
+    at: float
+
+
 class ParkNow(Struct, frozen=True, kw_only=True):
     """This runner is going down: who waits is to be parked, and who will wait, at once."""
 
@@ -130,6 +136,7 @@ Signal = (
     | Unrecorded
     | Unstorable
     | Waited
+    | Unready
     | ParkNow
 )
 

@@ -88,6 +88,7 @@ class Task(Struct, frozen=True):
     not_before: datetime | None = None  # only while PENDING and queued
     attempt: int = 0  # executions started so far
     retries: int = 0  # automatic retries used since somebody last asked for one
+    pauses: int = 0  # for want of quota, since then
     epoch: int = 0  # the last epoch given out
     execution: Execution | None = None  # live: its lease is held
     last_execution: UUID | None = None

@@ -167,10 +167,13 @@ def _parked(task: Task, command: tell.FinishExecution, agent: str | None) -> lis
 def _paused(
     task: Task, command: tell.FinishExecution, ask: Ask, agent: str | None
 ) -> did.TaskPaused:
+    """Wait as long as the provider says; longer each time, should it not be true."""
+    least = timedelta(seconds=backoff_sec(task.pauses - 1) if task.pauses else 0.0)
+    until = command.until or ask.at + timedelta(seconds=backoff_sec(10))
     return did.TaskPaused(
         execution_id=command.execution_id,
         reason="quota",
-        until=command.until or ask.at + timedelta(seconds=backoff_sec(10)),
+        until=max(until, ask.at + least),
         from_status=status_of(task),
         detail=command.error,
         **_told(command, agent),

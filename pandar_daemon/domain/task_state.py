@@ -266,6 +266,7 @@ def _after_paused(task: Task, event: did.TaskPaused) -> Task:
         pending=None,
         cancel_requested=False,
         tail=event.output_tail,
+        pauses=task.pauses + 1,
     )
 
 
@@ -300,6 +301,7 @@ def _after_retried(task: Task, event: did.TaskRetried) -> Task:
         pending=None,
         parked=False,
         retries=task.retries + event.counted if event.automatic else 0,
+        pauses=task.pauses if event.automatic else 0,
         conversation=task.conversation if _interrupted(task) else None,
     )
 

@@ -19,7 +19,7 @@ from events.calls import Verdict
 from events.running import Assignment
 from events.task import Usage
 from pandar_daemon.domain import talking as talk
-from pandar_daemon.domain.conversation import CANCEL_SEC, Conversation, Phase
+from pandar_daemon.domain.conversation import CANCEL_SEC, OPEN_SEC, Conversation, Phase
 from pandar_daemon.domain.hearing import Broken, TurnEnded
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock, Driver, Talk
@@ -84,6 +84,7 @@ class AgentRun:
             async with asyncio.TaskGroup() as group:
                 services = [group.create_task(self._saying.run()), group.create_task(self._work())]
                 self._say(self._driver.open(cwd, session_id))
+                self._remind(OPEN_SEC, talk.Unready)
                 await self._listen()
                 await self._due.join()
                 for service in services:
@@ -164,7 +165,7 @@ class AgentRun:
                 self._say(self._driver.prompt(text))
             case talk.CancelTurn():
                 self._say(self._driver.cancel())
-                self._remind()
+                self._remind(CANCEL_SEC, talk.Waited)
             case talk.Show(text):
                 await self._around.show(text.encode(errors="replace"))
             case talk.Settle():
@@ -189,12 +190,12 @@ class AgentRun:
             self._watching.cancel()
         self._watching = asyncio.ensure_future(work)
 
-    def _remind(self) -> None:
-        """Say that time has passed, when a turn that was cancelled must be over."""
+    def _remind(self, seconds: float, kind: type[talk.Waited | talk.Unready]) -> None:
+        """Say so when this much time has passed."""
 
         async def remind() -> None:
-            await asyncio.sleep(CANCEL_SEC)
-            self._due.put_nowait(talk.Waited(at=self._now()))
+            await asyncio.sleep(seconds)
+            self._due.put_nowait(kind(at=self._now()))
 
         task = asyncio.create_task(remind())
         self._reminding.add(task)

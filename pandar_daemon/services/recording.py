@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
+from events.calls import ToolCall
 from events.commands import REASON_MAX
 from events.running import AnswerQuestion, OpenSession, RecordCall
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.services.line import Line
 
+CALL_MAX: Final = 100_000
+"""Bytes of a call as JSON that fit a command; of a longer one the diff is cut, not its hash."""
+DIFF_MAX: Final = 4_000
 TEXT_MAX: Final = 2_000
 RULE_MAX: Final = 200
 GATES_MAX: Final = 50
@@ -29,7 +35,7 @@ class Recording:
             task_id=held.task_id,
             execution_id=held.execution_id,
             epoch=held.epoch,
-            call=settle.call,
+            call=fitted(settle.call),
             verdict=settle.verdict,
             rule=settle.rule[:RULE_MAX],
             gates=list(settle.gates)[:GATES_MAX],
@@ -64,3 +70,11 @@ class Recording:
             store=store,
         )
         await self._line.insist("session", opened)
+
+
+def fitted(call: ToolCall) -> ToolCall:
+    """Return a call that can be recorded, of the same hash as long as its diff has one."""
+    if not call.diff_sha256 or len(msgspec.json.encode(call)) <= CALL_MAX:
+        return call
+    note = f"\n[cut: {len(call.diff):,} characters, SHA-256 of all {call.diff_sha256}]"
+    return msgspec.structs.replace(call, diff=call.diff[:DIFF_MAX] + note)

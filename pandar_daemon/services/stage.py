@@ -37,7 +37,7 @@ from pandar_daemon.services.workspace import Work, prepare
 log = structlog.get_logger(__name__)
 
 TICK_SEC: Final = 0.25
-END_SEC: Final = 4.0
+END_SEC: Final = 3.0
 """What an agent may take to take note and end; a cancellation takes 5 s at most."""
 Tell = Callable[[AnySignal], Awaitable[None]]
 

@@ -87,6 +87,13 @@ def test_a_session_that_could_not_be_loaded_is_told_everything() -> None:
     assert [part in text for part in ("tidy up", "the end of what it said", "denied")] == [True] * 3
 
 
+def test_who_never_becomes_ready_is_given_up() -> None:
+    """Who is, has all the time it takes."""
+    failed = over(Chat().tell(talk.Unready(at=120.0)))
+    assert failed.error == "the agent was not ready within 120 s"
+    assert Chat.begun().tell(talk.Unready(at=120.0)) == []
+
+
 # --- what it says ----------------------------------------------------------------------------
 
 

@@ -154,7 +154,10 @@ def test_a_summary_is_the_end_of_what_was_said() -> None:
         ),
         (
             CHANGES,
-            "This was not approved: git push origin main\nInstead: push to a branch\nGo on with the task.",
+            (
+                "This was not approved: git push origin main\nInstead: push to a branch\n"
+                "Go on with the task."
+            ),
         ),
     ],
 )

@@ -302,7 +302,7 @@ def _ends_somehow(world: World, rng: random.Random) -> None:
     """Time passes, its runner goes down, it breaks, or people cannot be asked."""
     world.chat.at += rng.choice([0.0, 29.0, 61.0])
     at, number = world.chat.at, world.asked or 0
-    signals: list[talk.Signal] = [talk.Waited(at=at), talk.ParkNow(at=at)]
+    signals: list[talk.Signal] = [talk.Waited(at=at), talk.Unready(at=at), talk.ParkNow(at=at)]
     signals += [talk.Unstorable(at=at, error="too large")]
     signals += [talk.Unasked(at=at, number=number, error="409")]
     signals += [talk.Hears(at=at, heard=heard.Broken(error="garbage"))]

@@ -445,6 +445,22 @@ def test_a_pause_without_an_end_has_one() -> None:
     assert NOW < paused.until < NOW + timedelta(days=1)
 
 
+def test_a_quota_that_is_never_there_is_asked_for_less_and_less() -> None:
+    """Whatever the provider says; until somebody asks for another attempt."""
+    story, seconds = working(), list[float]()
+    for n in range(1, 5):
+        finish = replace(s.finish(Outcome.PAUSED, by=n), until=NOW - timedelta(days=1))
+        (paused,) = given(story).when(finish).happened
+        assert isinstance(paused, did.TaskPaused)
+        seconds.append((paused.until - NOW).total_seconds())
+        story += [paused, s.started(n + 1)]
+    assert seconds == [0, 10, 20, 40]
+    again = [*story, s.failed(5), s.retried(6), s.started(6)]
+    (paused,) = given(again).when(replace(s.finish(Outcome.PAUSED, by=6), until=NOW)).happened
+    assert isinstance(paused, did.TaskPaused)
+    assert paused.until == NOW
+
+
 def test_what_all_executions_consumed_is_kept() -> None:
     """Parked, paused and failed ones too."""
     usage = Usage(input_tokens=10, cost_usd=0.5)
