@@ -92,15 +92,8 @@ class AcpDriver(Peer):
         where = {"sessionId": self._session, "prompt": [told], "_meta": meta}
         return answered + self._request("_session/steering", where, self._steered)
 
-    def cancel(self) -> bytes:
-        """End the turn: what is open is answered ``cancelled`` first."""
-        if self._broken:
-            return b""
-        answers = self._asking.end_all()
-        if not self._in_turn:
-            return answers
-        self._cancelling = True
-        return answers + jsonrpc.notice("session/cancel", {"sessionId": self._session})
+    def _interrupt(self) -> bytes:
+        return jsonrpc.notice("session/cancel", {"sessionId": self._session})
 
     def _greeted(self, reply: Reply) -> None:
         if isinstance(reply, Failure):

@@ -102,16 +102,6 @@ class CodexDriver(Peer):
         where = {"threadId": self._session, "expectedTurnId": self._turn, "input": [told]}
         return answered + self._request("turn/steer", where, self._steered)
 
-    def cancel(self) -> bytes:
-        """End the turn: what is open is answered ``cancel`` first."""
-        if self._broken:
-            return b""
-        answers = self._asking.end_all()
-        if not self._in_turn:
-            return answers
-        self._cancelling = True
-        return answers + (self._interrupt() if self._turn else b"")
-
     # Opening
 
     def _greeted(self, reply: Reply) -> None:
@@ -169,6 +159,8 @@ class CodexDriver(Peer):
             self._out.append(self._interrupt())
 
     def _interrupt(self) -> bytes:
+        if not self._turn:  # its name comes later, and then this is sent
+            return b""
         turn = {"threadId": self._session, "turnId": self._turn}
         return self._request("turn/interrupt", turn, self._steered)
 

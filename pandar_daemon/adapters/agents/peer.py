@@ -55,6 +55,16 @@ class Peer(ABC):
         """Answer what was asked, once."""
         return b"" if self._broken else self._asking.end(request_id, verdict, text)
 
+    def cancel(self) -> bytes:
+        """End the turn: what is open is answered as cancelled first."""
+        if self._broken:
+            return b""
+        answers = self._asking.end_all()
+        if not self._in_turn:
+            return answers
+        self._cancelling = True
+        return answers + self._interrupt()
+
     def receive(self, data: bytes) -> tuple[Sequence[Heard], bytes]:
         """Take what it wrote."""
         self._heard, self._out = [], []
@@ -66,6 +76,10 @@ class Peer(ABC):
         if not data and not self._broken:
             self._break(self._how_it_ended())
         return self._heard, b"".join(self._out)
+
+    @abstractmethod
+    def _interrupt(self) -> bytes:
+        """Return what ends the turn, as far as that can be said now."""
 
     @abstractmethod
     def _note(self, notice: Notice) -> None:
