@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from events.calls import Allowance, Rules, Scope, ToolCall, Verdict
 from events.commands import REASON_MAX, TAIL_MAX, Command, Decision, Id, Int32
+from events.confinement import Confines
 from events.ids import ID_MAX
 from events.instant import Instant
 from events.task import Cut, FailureKind, Json, OnTimeout, Usage
@@ -205,6 +206,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     allowances: list[Allowance] = []
     resume: Resume | None = None
     spent: Usage = Usage()
+    confines: Confines = Confines()
 
 
 class Assignments(Struct, frozen=True, kw_only=True):

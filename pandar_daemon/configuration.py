@@ -18,9 +18,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from events.calls import GATE_NAMES, GateRule, Match, Rules, Severity
+from events.confinement import HOSTS_MAX, Confines, Host, Level
 from events.problem import FieldError
 from events.task import Json
 from pandar_daemon.config import ConfigError
+from pandar_daemon.domain.confining import Wish, confined
 from pandar_daemon.domain.document import faults_in
 from pandar_daemon.domain.gate_rules import UNCLASSIFIED
 from pandar_daemon.domain.judging import MANUAL, rules_of
@@ -63,10 +65,26 @@ class GateTable(_Table, frozen=True, kw_only=True):
 
 
 class ProjectTable(_Table, frozen=True, kw_only=True):
-    """What one project has beside what all have."""
+    """What one project has beside what all have; ``protected`` instead of the usual branches."""
 
     gates: dict[Name, GateTable] = {}
     deny: dict[Name, GateTable] = {}
+    hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
+    limits: Wish = Wish()
+    protected: list[Text] | None = None
+
+
+class SandboxTable(_Table, frozen=True, kw_only=True):
+    """What tasks are confined to: a task may ask for a stronger level, never for a weaker one.
+
+    ``readable`` are folders outside the system's that every box may read, ``hosts`` whom all may
+    call.
+    """
+
+    level: Level = Level.BWRAP
+    readable: list[Text] = []
+    hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
+    limits: Wish = Wish()
 
 
 class AgentTable(_Table, frozen=True, kw_only=True):
@@ -129,6 +147,7 @@ class Configuration(_Table, frozen=True, kw_only=True):
     prices: dict[Text, Price] = {}
     approvals: ApprovalsTable = ApprovalsTable()
     notifications: NotificationsTable = NotificationsTable()
+    sandbox: SandboxTable = SandboxTable()
 
     @property
     def own(self) -> Mapping[str, GateTable]:
@@ -158,6 +177,17 @@ class Configuration(_Table, frozen=True, kw_only=True):
             _rules({**self.own, **project.gates}),
             _rules({**self.deny, **project.deny}),
         )
+
+    def confines_for(self, project_id: int, metadata: Json) -> Confines:
+        """Return what a task is confined to; raises nothing, whatever metadata holds."""
+        project = self._project(project_id)
+        usual = Confines()
+        base = Confines(
+            level=self.sandbox.level,
+            hosts=[*self.sandbox.hosts, *project.hosts],
+            protected=usual.protected if project.protected is None else list(project.protected),
+        )
+        return confined(metadata, base, [self.sandbox.limits, project.limits])
 
     def _project(self, project_id: int | None) -> ProjectTable:
         return self.projects.get(str(project_id), ProjectTable())

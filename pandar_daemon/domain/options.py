@@ -24,10 +24,12 @@ from events.commands import (
     UpdateTask,
     User,
 )
+from events.confinement import Level
 from events.instant import to_utc
 from events.problem import FieldError
 from events.task import Json, OnTimeout
 from pandar_daemon.domain.channel import LENGTH_MAX, check
+from pandar_daemon.domain.confining import Confinement, level_in
 from pandar_daemon.domain.guard import dangerous
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
 
@@ -97,6 +99,7 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     max_proxy_answers: Annotated[int, Meta(ge=0, le=100)] = 3
     model: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    sandbox: Level | Confinement | None = None
     max_output_bytes: Annotated[int, Meta(ge=65_536, le=2**30)] = 64 * 2**20
 
 
@@ -222,6 +225,9 @@ def _metadata_faults(
     if not faults:
         for key in _named(metadata):
             yield from _option_faults(key, metadata[key], agents, gates)
+        if level_in(metadata) is Level.NONE and metadata.get("approval_policy") == "auto":
+            rule = "none is not for approval_policy auto: nobody would stop it at anything"
+            yield FieldError(field="metadata.sandbox", rule=rule)
 
 
 def _named(metadata: Json) -> list[str]:

@@ -52,6 +52,15 @@ from pandar_daemon.ports.log import (
 from pandar_daemon.ports.output import Chunk, OutputKey, Outputs, Spool, Spools
 from pandar_daemon.ports.processes import Exit, Process, ProcessHost, Spec, Talk
 from pandar_daemon.ports.reads import Page, ProjectReads, TaskFilter, TaskReads, WorkQueue
+from pandar_daemon.ports.sandbox import (
+    Blocked,
+    Box,
+    Egress,
+    Inquire,
+    Outward,
+    Permission,
+    Upstream,
+)
 from pandar_daemon.ports.time import Clock
 from pandar_daemon.ports.usage import UsageBy, UsageFilter, UsageReads
 from pandar_daemon.ports.views import (
@@ -70,6 +79,8 @@ __all__ = [
     "AppendFailed",
     "Appended",
     "ApprovalLink",
+    "Blocked",
+    "Box",
     "BusAudit",
     "ChangeRefused",
     "Channels",
@@ -83,6 +94,7 @@ __all__ = [
     "Delivered",
     "Door",
     "Driver",
+    "Egress",
     "EventStore",
     "EventStream",
     "Exit",
@@ -92,6 +104,7 @@ __all__ = [
     "Handler",
     "Head",
     "Headers",
+    "Inquire",
     "Item",
     "Key",
     "KeyTaken",
@@ -112,7 +125,9 @@ __all__ = [
     "Numbers",
     "OutputKey",
     "Outputs",
+    "Outward",
     "Page",
+    "Permission",
     "Poison",
     "Process",
     "ProcessHost",
@@ -131,6 +146,7 @@ __all__ = [
     "Talk",
     "TaskFilter",
     "TaskReads",
+    "Upstream",
     "UsageBy",
     "UsageFilter",
     "UsageReads",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 from uuid import UUID
 
 from msgspec import Struct
+
+from pandar_daemon.ports.sandbox import Box
 
 
 class Exit(Struct, frozen=True, kw_only=True):
@@ -24,7 +27,8 @@ class Spec(Struct, frozen=True, kw_only=True):
 
     With ``piped`` its standard input and output are pipes, and only its errors go to the terminal.
 
-    ``until`` is the first `Process.allow_until`, in force before the first instruction.
+    ``until`` is the first `Process.allow_until`, in force before the first instruction. Without a
+    ``box`` it has the rights of our own user.
     """
 
     execution_id: UUID
@@ -35,6 +39,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     columns: int = 120
     rows: int = 40
     piped: bool = False
+    box: Box | None = None
 
 
 class Talk(Protocol):
@@ -63,6 +68,11 @@ class Process(Protocol):
     @property
     def talk(self) -> Talk:
         """The way to talk with it."""
+        ...
+
+    @property
+    def doors(self) -> Mapping[str, socket.socket]:
+        """The listening sockets made in its box, by name; whoever takes them closes them."""
         ...
 
     def output(self) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -19,9 +20,11 @@ from msgspec import Struct
 
 from events import running as tell
 from events.calls import Rules
+from events.confinement import Confines
 from events.ids import id_of
 from events.task import Json
 from pandar_daemon.domain import task as task_rules
+from pandar_daemon.domain.confining import confines_in
 from pandar_daemon.domain.policy import rules_in
 from pandar_daemon.domain.refusals import CommandIdReused, Refusal
 from pandar_daemon.domain.resuming import allowances_of, resume_of
@@ -47,6 +50,19 @@ log = structlog.get_logger(__name__)
 
 RulesOf = Callable[[int, Json], Rules]
 """Returns what the calls of a task are judged by: its project and its metadata say."""
+ConfinesOf = Callable[[int, Json], Confines]
+"""Returns what a task is confined to: its project and its metadata say."""
+
+
+class Terms(Struct, frozen=True):
+    """On what terms executions are given."""
+
+    rules_of: RulesOf = rules_in
+    confines_of: ConfinesOf = confines_in
+
+
+_STATED: Final = Terms()
+"""The terms a task states itself."""
 
 
 class Slots(Struct):
@@ -77,10 +93,10 @@ class Giver:
         streams: Streams,
         clock: Clock,
         lease_ttl_sec: float,
-        rules_of: RulesOf = rules_in,
+        terms: Terms = _STATED,
     ) -> None:
         """Decide on ``streams``, append to ``store``."""
-        self._rules_of = rules_of
+        self._terms = terms
         self._store = store
         self._streams = streams
         self._clock = clock
@@ -121,7 +137,7 @@ class Giver:
             loaded = await self._streams.load(TASK, int(id_of(receipt.stream)), fresh=True)
             live = loaded.state.execution
             if live is not None and live.execution_id == given.execution_id:
-                items.append(_assignment(loaded.state, loaded.traceparent, self._rules_of))
+                items.append(_assignment(loaded.state, loaded.traceparent, self._terms))
         return items if receipts else None
 
     async def _give(self, slots: Slots, task_id: int, nth: int) -> tell.Assignment | None:
@@ -141,7 +157,7 @@ class Giver:
                     case Appended(position=position):
                         slots.busy.update(item.reserve)
                         task = self._streams.advance(TASK, loaded, item, position)
-                        return _assignment(task, item.traceparent, self._rules_of)
+                        return _assignment(task, item.traceparent, self._terms)
                     case Replayed():
                         slots.answered = True
                         return None
@@ -194,12 +210,13 @@ def _command_id(request: Request, nth: int) -> str:
     return f"{OWN}claim-{hashlib.sha256(name.encode()).hexdigest()[:48]}"
 
 
-def _assignment(task: Task, traceparent: str | None, rules_of: RulesOf) -> tell.Assignment:
+def _assignment(task: Task, traceparent: str | None, terms: Terms) -> tell.Assignment:
     assert task.execution is not None  # noqa: S101 - it is live
     return tell.Assignment(
         prompt=task.prompt,
         created_by=task.created_by,
-        rules=rules_of(task.project_id, task.metadata),
+        rules=terms.rules_of(task.project_id, task.metadata),
+        confines=terms.confines_of(task.project_id, task.metadata),
         allowances=allowances_of(task),
         resume=resume_of(task),
         spent=task.spent,

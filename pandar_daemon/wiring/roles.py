@@ -31,7 +31,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.endpoint import Endpoint
-from pandar_daemon.services.giving import Giver
+from pandar_daemon.services.giving import Giver, Terms
 from pandar_daemon.services.granter import Granter
 from pandar_daemon.services.lifecycle import Run
 from pandar_daemon.services.projector import Projector
@@ -147,7 +147,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
             streams=streams,
             clock=parts.clock,
             lease_ttl_sec=settings.lease_ttl_sec,
-            rules_of=parts.configuration.rules_for,
+            terms=Terms(parts.configuration.rules_for, parts.configuration.confines_for),
         ),
         queue=PgWorkQueue(parts.database, parts.clock),
         clock=parts.clock,

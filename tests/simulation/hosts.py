@@ -7,7 +7,8 @@ goes on while the runner is frozen, and kills the tree when the runner is dead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+import socket
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -135,6 +136,11 @@ class Tree:
     def talk(self) -> NoTalk:
         """See `Process.talk`."""
         return NoTalk()
+
+    @property
+    def doors(self) -> Mapping[str, socket.socket]:
+        """See `Process.doors`: there is no box."""
+        return {}
 
     async def output(self) -> AsyncIterator[bytes]:
         """See `Process.output`."""

@@ -7,8 +7,9 @@ import errno
 import fcntl
 import os
 import signal
+import socket
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -59,6 +60,7 @@ class TerminalProcess:
     def __init__(self, ends: Ends, search: Search, *, tag: str, patience_sec: float) -> None:
         self._ends, self._search = ends, search
         self._pipes: Pipes | None = None
+        self._doors: dict[str, socket.socket] = {}
         self._keyboard = Keyboard(lambda: ends.terminal, lambda: reads(ends.pid, ends.shown))
         self._tag = tag
         self._patience_sec = patience_sec
@@ -69,6 +71,11 @@ class TerminalProcess:
     def pid(self) -> int:
         """The guardian's process id."""
         return self._ends.pid
+
+    @property
+    def doors(self) -> Mapping[str, socket.socket]:
+        """The listening sockets made in its box, by name; whoever takes them closes them."""
+        return self._doors
 
     @property
     def talk(self) -> Pipes | Keyboard:
