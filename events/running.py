@@ -131,6 +131,25 @@ class ListGrants(OfExecution, frozen=True, kw_only=True):
     """An execution wants to know what its project consented to; the answer is `Granted`."""
 
 
+class ListEnded(Command, frozen=True, kw_only=True):
+    """A runner wants to know which of the tasks it has folders of are over; answer: `Endings`."""
+
+    task_ids: Annotated[list[Id], Meta(max_length=100)]
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """When a task was last heard of that is over, and whether it failed."""
+
+    at: Instant
+    failed: bool = False
+
+
+class Endings(Struct, frozen=True, kw_only=True):
+    """Those tasks of a `ListEnded` that are over; whose id nobody knows is none of them."""
+
+    ended: dict[int, Ending] = {}
+
+
 class Granted(Struct, frozen=True, kw_only=True):
     """The standing grants of a project that let something pass now."""
 
@@ -244,5 +263,6 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "switch": SwitchAgent,
     "grants": ListGrants,
     "finish": FinishExecution,
+    "ended": ListEnded,
 }
 """The runner's side, ``pandar.v1.run.{action}.{runner}``."""

@@ -55,6 +55,12 @@ class FailureKind(StrEnum):
     MODEL = "model"  # the agent's model could not be reached, or answered with an error
     QUOTA = "quota"  # the provider's quota is used up
     BUDGET = "budget"  # it cost what the task may cost, and nobody allowed more
+    LIMIT = "limit"  # it used more of the machine than it may: disk
+
+    @classmethod
+    def _missing_(cls, value: object) -> FailureKind | None:
+        """Read what a newer release calls a kind of its own as the one that says least."""
+        return cls.EXIT_CODE if isinstance(value, str) else None
 
 
 class Event(Struct, frozen=True, kw_only=True):

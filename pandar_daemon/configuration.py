@@ -26,6 +26,7 @@ from pandar_daemon.domain.confining import Wish, confined
 from pandar_daemon.domain.document import faults_in
 from pandar_daemon.domain.gate_rules import UNCLASSIFIED
 from pandar_daemon.domain.judging import MANUAL, rules_of
+from pandar_daemon.domain.keeping import Keeping
 from pandar_daemon.domain.money import Price
 
 FILE: Final = "pandar.toml"
@@ -148,6 +149,7 @@ class Configuration(_Table, frozen=True, kw_only=True):
     approvals: ApprovalsTable = ApprovalsTable()
     notifications: NotificationsTable = NotificationsTable()
     sandbox: SandboxTable = SandboxTable()
+    workspaces: Keeping = Keeping()
 
     @property
     def own(self) -> Mapping[str, GateTable]:

@@ -124,6 +124,7 @@ ACTION_PERMISSION: Final[dict[str, Permission]] = {
     "run.answered": Permission.RUNNER_RUN,
     "run.switch": Permission.RUNNER_RUN,
     "run.finish": Permission.RUNNER_RUN,
+    "run.ended": Permission.RUNNER_RUN,
 }
 """What each command needs, by ``category.action``."""
 

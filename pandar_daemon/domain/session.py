@@ -44,6 +44,7 @@ from pandar_daemon.domain.signals import (
     LeaseLost,
     Output,
     OutputUnkept,
+    Overfull,
     Reason,
     Start,
     Started,
@@ -56,6 +57,8 @@ from pandar_daemon.domain.talking import Conclude
 from pandar_daemon.domain.terminal import Terminal
 
 PROGRESS_INTERVAL_SEC = 0.25
+_AT_ONCE = frozenset({Reason.LOST, Reason.OVERFULL})
+"""Reasons for which not one instruction more may run."""
 
 
 class Phase(StrEnum):
@@ -108,6 +111,9 @@ class Session:
             case OutputUnkept():
                 self._error = self._error or signal.error
                 return self._end(Reason.UNKEPT, signal.at)
+            case Overfull():
+                self._error = self._error or signal.error
+                return self._end(Reason.OVERFULL, signal.at)
             case Started():
                 return self._begin(signal)
             case Waiting():
@@ -154,7 +160,7 @@ class Session:
 
     def _kill(self) -> Kill:
         reason = self.reason or Reason.ABANDONED
-        return Kill(reason, at_once=reason is Reason.LOST)
+        return Kill(reason, at_once=reason in _AT_ONCE)
 
     def _fail_to_start(self, signal: StartFailed) -> list[Effect]:
         self._error = signal.error
@@ -240,6 +246,8 @@ class Session:
             return Outcome.FAILED, FailureKind.TIMEOUT, error
         if self.reason is Reason.UNKEPT:
             return Outcome.FAILED, kind, f"its output could not be kept: {self._error}"
+        if self.reason is Reason.OVERFULL:
+            return Outcome.FAILED, FailureKind.LIMIT, self._error
         if self.reason is Reason.CONCLUDED and self._conclusion is not None:
             over = self._conclusion
             return over.outcome, over.kind, over.error

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     LOST = auto()  # the lease belongs to nobody or to another
     ABANDONED = auto()  # this runner is going down
     CONCLUDED = auto()  # the conversation with the agent is over
+    OVERFULL = auto()  # it takes more of the disk than it may, or than there is
 
 
 # --- signals: what happened, and when --------------------------------------------------------
@@ -83,6 +84,12 @@ class OutputUnkept(Signal, frozen=True, kw_only=True):
     error: str
 
 
+class Overfull(Signal, frozen=True, kw_only=True):
+    """The run takes more of the disk than it may, or than there is; ``error`` says which."""
+
+    error: str
+
+
 class Exited(Signal, frozen=True, kw_only=True):
     """Nothing of the process tree is left, and all its output was seen.
 
@@ -110,6 +117,7 @@ AnySignal = (
     | StartFailed
     | Output
     | OutputUnkept
+    | Overfull
     | Exited
     | Tick
 )

@@ -33,6 +33,8 @@ from pandar_daemon.domain.task_state import LOST_GATE, Task, evolve
 
 RECOVERY_SEC = 24 * 3600.0
 """How long a lost task waits for somebody to decide whether it runs again."""
+_NOT_AGAIN = frozenset({FailureKind.DENIED, FailureKind.LIMIT})
+"""Asking again would overrule who said no; a full folder is as full for the next attempt."""
 
 
 class Dispatch(Struct, frozen=True, kw_only=True):
@@ -121,8 +123,8 @@ def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.Task
         return [_paused(task, command, ask, agent)]
     if command.outcome is tell.Outcome.CANCELLED or task.cancel_requested:
         return [_cancelled(task, command, agent)]
-    denied = command.kind is FailureKind.DENIED  # asking again would overrule who said no
-    will_retry = task.switched or (not denied and task.retries < task.policy.max_retries)
+    again = command.kind not in _NOT_AGAIN and task.retries < task.policy.max_retries
+    will_retry = task.switched or again
     failed = did.TaskFailed(
         execution_id=command.execution_id,
         error=command.error,

@@ -61,6 +61,7 @@ from pandar_daemon.ports.sandbox import (
     Permission,
     Upstream,
 )
+from pandar_daemon.ports.storage import Cleared, Folders, Space
 from pandar_daemon.ports.time import Clock
 from pandar_daemon.ports.usage import UsageBy, UsageFilter, UsageReads
 from pandar_daemon.ports.views import (
@@ -88,6 +89,7 @@ __all__ = [
     "CheckpointLost",
     "Checkpoints",
     "Chunk",
+    "Cleared",
     "Clock",
     "ConfirmationReads",
     "Conflict",
@@ -100,6 +102,7 @@ __all__ = [
     "Exit",
     "Fate",
     "Fenced",
+    "Folders",
     "GrantReads",
     "Handler",
     "Head",
@@ -138,6 +141,7 @@ __all__ = [
     "Sealer",
     "Sender",
     "ServedRows",
+    "Space",
     "Spec",
     "Spool",
     "Spools",

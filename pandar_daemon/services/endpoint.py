@@ -15,6 +15,7 @@ from pandar_daemon.domain.task_state import Task
 from pandar_daemon.ports import Clock, GrantReads, Leases, Message
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
+from pandar_daemon.services.endings import Endings
 from pandar_daemon.services.requests import Request, Requests
 from pandar_daemon.services.streams import TASK, Loaded, Streams
 from pandar_daemon.telemetry import Metrics
@@ -39,11 +40,13 @@ class Endpoint:
         metrics: Metrics,
         streams: Streams,
         grants: GrantReads,
+        endings: Endings,
         lease_ttl_sec: float,
     ) -> None:
         """Hand requests to the service that knows them."""
         self._streams = streams
         self._grants = grants
+        self._endings = endings
         self._requests = requests
         self._commands = commands
         self._dispatcher = dispatcher
@@ -70,7 +73,7 @@ class Endpoint:
 
     async def _answer(
         self, request: Request
-    ) -> do.Accepted | tell.Assignments | tell.Renewed | tell.Decided | tell.Granted:
+    ) -> do.Accepted | tell.Assignments | tell.Renewed | tell.Decided | tell.Granted | tell.Endings:
         command = request.command
         if request.action.startswith("run."):
             require_action(request.principal, request.action, None, "runner")
@@ -82,6 +85,8 @@ class Endpoint:
             return await self._look_up(command)
         if isinstance(command, tell.ListGrants):
             return await self._granted(command)
+        if isinstance(command, tell.ListEnded):
+            return await self._endings.of(command.task_ids)
         return await self._commands.execute(request)
 
     async def _granted(self, command: tell.ListGrants) -> tell.Granted:

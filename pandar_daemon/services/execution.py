@@ -27,7 +27,9 @@ from pandar_daemon.services.stage import Stage
 
 log = structlog.get_logger(__name__)
 
-_NOT_THE_AGENT = frozenset({FailureKind.BUDGET, FailureKind.TIMEOUT, FailureKind.DENIED})
+_NOT_THE_AGENT = frozenset(
+    {FailureKind.BUDGET, FailureKind.TIMEOUT, FailureKind.DENIED, FailureKind.LIMIT}
+)
 """Failures another agent would not do better at."""
 
 
@@ -83,6 +85,21 @@ class Execution:
         """Give it up because this runner is going down: parked if it waits, else lost."""
         if not self._stage.park():
             await self._receive(signals.Abandoned(at=self._means.clock.boottime()))
+
+    @property
+    def task_id(self) -> int:
+        """The task it is an attempt at."""
+        return self._assignment.task_id
+
+    @property
+    def disk_bytes(self) -> int:
+        """What its workspace and home may take together."""
+        return self._assignment.confines.limits.disk_mb * 2**20
+
+    async def overfill(self, error: str) -> None:
+        """End it, because it takes too much of the disk."""
+        at = self._means.clock.boottime()
+        await self._receive(signals.Overfull(at=at, error=error))
 
     def drain(self) -> None:
         """Be parked as soon as it waits for people."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -23,7 +23,17 @@ import structlog
 from msgspec import Struct
 
 from events import subjects
-from events.running import Assignment, Assignments, Claim, LeaseState, Renew, Renewed
+from events.running import (
+    Assignment,
+    Assignments,
+    Claim,
+    Ending,
+    Endings,
+    LeaseState,
+    ListEnded,
+    Renew,
+    Renewed,
+)
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Wire
@@ -41,6 +51,7 @@ IDLE_SEC = 0.25
 GATHER_SEC = 0.02
 """Slots freed so soon after the first are claimed with it: in one commit, as is their renewal."""
 HEARTBEAT_SEC = 5.0
+ENDED_SEC = 30.0
 RETRY_SEC = 0.5
 CLOSE_SEC = 10.0
 """More than a tree's grace between SIGTERM and SIGKILL."""
@@ -77,10 +88,13 @@ class Runner:
         metrics: Metrics,
         path: str,
         prices: Mapping[str, Price] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
+        beside: Sequence[Callable[[], Coroutine[object, object, None]]] = (),
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
-        ``path`` is the ``PATH`` of what is run.
+        ``path`` is the ``PATH`` of what is run. Nothing is claimed unless it ``has_room``; the
+        services ``beside`` run as long as it does, and while nobody else uses the directory.
         """
         self.slots = slots
         self.draining = False
@@ -100,6 +114,8 @@ class Runner:
             path=path,
             prices=prices or {},
         )
+        self._has_room = has_room
+        self._beside = beside
         self._executions: dict[UUID, Execution] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
@@ -115,6 +131,17 @@ class Runner:
     def running(self) -> int:
         """How many slots are taken."""
         return len(self._executions)
+
+    @property
+    def executions(self) -> list[Execution]:
+        """What it has in hand."""
+        return list(self._executions.values())
+
+    async def ended(self, task_ids: Sequence[int]) -> dict[int, Ending]:
+        """Return which of these tasks are over; raises the daemon's `Refusal`."""
+        body = msgspec.json.encode(ListEnded(task_ids=list(task_ids)))
+        answer = await self._ask("ended", body, str(self._means.clock.new_id()), ENDED_SEC)
+        return msgspec.json.decode(answer, type=Endings).ended
 
     def drain(self) -> None:
         """Claim no more; what runs goes on, but who waits for people is parked."""
@@ -136,6 +163,8 @@ class Runner:
             async with asyncio.TaskGroup() as group:
                 for service in (self._claim, self._renew, self._show_presence, self._obey):
                     group.create_task(service(), name=f"runner:{service.__name__}")
+                for service in self._beside:
+                    group.create_task(service())
         finally:
             await self._close()
 
@@ -166,7 +195,7 @@ class Runner:
 
     async def _claim(self) -> None:
         while True:
-            while self.draining or self.running >= self.slots:
+            while self.draining or self.running >= self.slots or not self._has_room():
                 await _wait(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
             claim = Claim(

@@ -85,6 +85,18 @@ class Metrics:
             "pandar_executions", "Executions this runner ended.", ["outcome"], registry=to
         )
 
+        self._free = Gauge(
+            "pandar_disk_free_bytes", "Free on the disk of the data directory.", registry=to
+        )
+        self._short = Gauge(
+            "pandar_disk_short",
+            "1 while less is free than is kept, and nothing begins.",
+            registry=to,
+        )
+        self._cleared = Counter(
+            "pandar_disk_entries_removed", "Files and folders of old tasks removed.", registry=to
+        )
+
     def _edge_metrics(self) -> None:
         to = self.registry
         self._requests = Counter(
@@ -147,6 +159,15 @@ class Metrics:
     def executed(self, outcome: str) -> None:
         """Count an execution that ended: ``completed``, ``failed``, ``cancelled`` or ``lost``."""
         self._executions.labels(outcome).inc()
+
+    def room(self, *, free: int, is_short: bool) -> None:
+        """Tell how many bytes the disk has free, and whether that is too few to begin anything."""
+        self._free.set(free)
+        self._short.set(1 if is_short else 0)
+
+    def cleared(self, count: int) -> None:
+        """Count files and folders of tasks long over that were removed."""
+        self._cleared.inc(count)
 
     def served(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an HTTP request; ``route`` is the template, not the path."""

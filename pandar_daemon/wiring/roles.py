@@ -30,6 +30,7 @@ from pandar_daemon.services.arrivals import Arrivals
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
+from pandar_daemon.services.endings import Endings
 from pandar_daemon.services.endpoint import Endpoint
 from pandar_daemon.services.giving import Giver, Terms
 from pandar_daemon.services.granter import Granter
@@ -44,6 +45,7 @@ from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
 from pandar_daemon.wiring.configured import gates_of
+from pandar_daemon.wiring.housekeeping import housekeeping
 from pandar_daemon.wiring.notifying import clicks, notifier, telling
 from pandar_daemon.wiring.parts import Parts, own_token
 
@@ -175,6 +177,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         clock=parts.clock,
         metrics=parts.metrics,
         streams=streams,
+        endings=Endings(parts.store),
         lease_ttl_sec=settings.lease_ttl_sec,
     )
     arrivals = Arrivals(parts.live, PgProjectReads(parts.database), streams, dispatcher)
@@ -253,6 +256,7 @@ def _runner(parts: Parts) -> list[Service]:
     settings = parts.settings
     given = settings.runner_token
     asker = Asker(parts.sender, lambda: given) if given else parts.asker("local", "runner")
+    keeper = housekeeping(parts, lambda: runner)
     runner = Runner(
         data=settings.data,
         slots=settings.slots,
@@ -267,5 +271,7 @@ def _runner(parts: Parts) -> list[Service]:
         metrics=parts.metrics,
         path=settings.task_path,
         prices=parts.configuration.prices,
+        has_room=lambda: not keeper.room.is_short,
+        beside=(keeper.room.run, keeper.retention.run),
     )
     return [("runner", runner.run)]

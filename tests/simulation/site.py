@@ -14,6 +14,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.bell import Bell
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
+from pandar_daemon.services.endings import Endings
 from pandar_daemon.services.endpoint import Endpoint
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.services.giving import Giver
@@ -206,6 +207,7 @@ def _commands(parts: Parts) -> list[Service]:
         clock=parts.clock,
         metrics=parts.metrics,
         streams=streams,
+        endings=Endings(parts.store),
         lease_ttl_sec=TTL_SEC,
     )
     arrivals = Arrivals(parts.live, parts.reads, streams, dispatcher)

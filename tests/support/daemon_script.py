@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from events.commands import Accepted
+from events.confinement import Confines
 from events.running import (
     Assignment,
     Assignments,
@@ -48,7 +49,15 @@ class DaemonScript:
         self._offers: list[Assignment] = []
         self._task_id = 0
 
-    def offer(self, command: str, *, attempt: int = 1, task: int = 0, **metadata: object) -> UUID:
+    def offer(
+        self,
+        command: str,
+        *,
+        attempt: int = 1,
+        task: int = 0,
+        confines: Confines | None = None,
+        **metadata: object,
+    ) -> UUID:
         """Give this command to the next runner that claims; return its execution id."""
         self._task_id += 1
         options: Json = dict(metadata)
@@ -62,6 +71,7 @@ class DaemonScript:
             name="a task",
             metadata=options,
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            confines=confines or Confines(),
         )
         self._offers.append(assignment)
         self.leases[assignment.execution_id] = LeaseState.HELD

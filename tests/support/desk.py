@@ -26,6 +26,7 @@ from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Headers, Message, Wire
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
+from pandar_daemon.services.endings import Endings
 from pandar_daemon.services.endpoint import Endpoint
 from pandar_daemon.services.giving import Giver
 from pandar_daemon.services.requests import Requests
@@ -214,6 +215,7 @@ async def desk(url: str, clock: ManualClock, *, wire: Wire | None = None) -> Asy
             clock=clock,
             metrics=Metrics(),
             streams=streams,
+            endings=Endings(log.store),
             lease_ttl_sec=TTL_SEC,
         )
         yield Desk(log, clock, tokens, streams, commands, dispatcher, endpoint)

@@ -135,6 +135,7 @@ run.session            | F     | F    | F     | F    | F     | F  | F |   |
 run.answered           | F     | F    | F     | F    | F     | F  | F |   |
 run.switch             | F     | F    | F     | F    | F     | F  | F |   |
 run.finish             | F     | F    | F     | F    | F     | F  | F |   |
+run.ended              | F     | F    | F     | F    | F     | F  | F |   |
 """
 ASKERS: list[tuple[Principal, str | None]] = [
     (who(Role.ADMIN), None),

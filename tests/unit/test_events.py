@@ -192,3 +192,13 @@ def test_every_step_leads_to_a_version_we_have() -> None:
         for version in range(1, event.SCHEMA_VERSION)
     }
     assert set(STEPS) == wanted
+
+
+def test_a_kind_of_failure_of_a_newer_release_is_read() -> None:
+    """As the one that says least; what is no text at all contradicts the schema."""
+    data = b'{"error":"x","kind":"%s","from_status":"running","execution_id":null}'
+    read = codec.decode(envelope("task.failed", data.replace(b"%s", b"eclipse")))
+    assert isinstance(read, task.TaskFailed)
+    assert read.kind is task.FailureKind.EXIT_CODE
+    with pytest.raises(CorruptEvent):
+        codec.decode(envelope("task.failed", data.replace(b'"%s"', b"7")))

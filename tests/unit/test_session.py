@@ -23,6 +23,7 @@ from pandar_daemon.domain.signals import (
     LeaseLost,
     Output,
     OutputUnkept,
+    Overfull,
     Reason,
     Start,
     Started,
@@ -264,6 +265,15 @@ def test_unkept_output_ends_the_run() -> None:
     assert report.error == "its output could not be kept: disk full"
 
 
+def test_a_run_that_takes_too_much_of_the_disk_ends_at_once() -> None:
+    """It may not write one byte more, and its failure says how much it was."""
+    asked = (HELD, STARTED, Overfull(at=2.0, error="used 21.0 GB of 20.0 GB disk"))
+    assert effects_of(*asked) == [Kill(Reason.OVERFULL, at_once=True)]
+    report = report_of(*asked, KILLED)
+    assert (report.outcome, report.kind) == (Outcome.FAILED, FailureKind.LIMIT)
+    assert report.error == "used 21.0 GB of 20.0 GB disk"
+
+
 def test_progress_is_told() -> None:
     """The percentage a program tells its terminal is reported."""
     assert effects_of(HELD, STARTED, Output(at=2.0, data=osc(40))) == [Tell(40)]
@@ -302,6 +312,7 @@ def test_progress_may_go_down() -> None:
         ENDED_WELL,
         Output(at=9.0, data=b"x"),
         OutputUnkept(at=9.0, error="x"),
+        Overfull(at=9.0, error="x"),
         StartFailed(at=9.0, error="x"),
     ],
 )

@@ -1,0 +1,1 @@
+"""The folders of tasks on this machine's disk."""
