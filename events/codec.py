@@ -11,7 +11,7 @@ from typing import Final, get_args
 import msgspec
 from msgspec import Raw
 
-from events import grant, notification, project, schedule, task
+from events import grant, notification, project, schedule, secret, task
 from events.envelope import Recorded
 from events.task import Event, Json
 from events.upcast import upcast
@@ -30,6 +30,7 @@ EVENTS: Final[dict[str, type[Event]]] = {
         notification.NotificationEvent,
         notification.SettingsEvent,
         grant.GrantEvent,
+        secret.SecretEvent,
     )
     for event in get_args(union)
 }

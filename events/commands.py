@@ -19,6 +19,7 @@ from events.ids import ID_MAX
 from events.instant import Instant
 from events.notifying import NOTIFICATION_ACTIONS
 from events.project import MemberRole
+from events.secret import SECRET_ACTIONS
 from events.task import Json, Priority, Status
 
 NAME_MAX = 200
@@ -247,6 +248,7 @@ ACTIONS: dict[str, type[Command]] = {
     "grant.use": UseGrant,
     "grant.revoke": RevokeGrant,
     **NOTIFICATION_ACTIONS,
+    **SECRET_ACTIONS,
 }
 """The commands of ``pandar.v1.cmd.>`` and ``pandar.v1.queue.>``, by ``category.action``."""
 

@@ -67,6 +67,11 @@ def project_settings_stream(project_id: int) -> str:
     return f"project_settings-{project_id}"
 
 
+def project_secrets_stream(project_id: int) -> str:
+    """Return the stream of a project's secrets, for example ``project_secrets-1``."""
+    return f"project_secrets-{project_id}"
+
+
 def category_of(stream: str) -> str:
     """Return the part of a stream's name before its first dash: ``task`` of ``task-42``."""
     return stream.partition("-")[0]

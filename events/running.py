@@ -13,6 +13,7 @@ from events.commands import REASON_MAX, TAIL_MAX, Command, Decision, Id, Int32
 from events.confinement import Confines
 from events.ids import ID_MAX
 from events.instant import Instant
+from events.secret import DataKey, SealedSecret
 from events.task import Cut, FailureKind, Json, OnTimeout, Usage
 
 
@@ -156,6 +157,27 @@ class Granted(Struct, frozen=True, kw_only=True):
     items: list[Allowance] = []
 
 
+class ListSecrets(OfExecution, frozen=True, kw_only=True):
+    """An execution needs its project's secrets, sealed; the answer is `SealedSecrets`.
+
+    They are told by name, those after ``after``.
+    """
+
+    after: Annotated[str, Meta(max_length=64)] = ""
+
+
+class SealedSecrets(Struct, frozen=True, kw_only=True):
+    """Secrets of a project as they are now; with ``more``, ask for those after the last one.
+
+    Who has a master key that opens ``key`` can read them. Without ``key`` there are none.
+    """
+
+    project_id: int
+    key: DataKey | None = None
+    items: list[SealedSecret] = []
+    more: bool = False
+
+
 class SwitchAgent(OfExecution, frozen=True, kw_only=True):
     """The agent failed: another one takes over with the next attempt."""
 
@@ -262,6 +284,7 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "answered": AnswerQuestion,
     "switch": SwitchAgent,
     "grants": ListGrants,
+    "secrets": ListSecrets,
     "finish": FinishExecution,
     "ended": ListEnded,
 }

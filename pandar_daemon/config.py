@@ -42,6 +42,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     slack: str | None = None
     notify_hosts: str | None = None
     slots: int = 4
+    master_key: str | None = None
+    master_key_file: str | None = None
+    master_key_old: str | None = None
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     lease_ttl_sec: float = 8.0
     log_format: str = "auto"
@@ -73,6 +76,9 @@ VARIABLES: Final = {
     "PANDAR_SMTP_URL": "smtp_url",
     "PANDAR_SLACK": "slack",
     "PANDAR_NOTIFY_HOSTS": "notify_hosts",
+    "PANDAR_MASTER_KEY": "master_key",
+    "PANDAR_MASTER_KEY_FILE": "master_key_file",
+    "PANDAR_MASTER_KEY_OLD": "master_key_old",
     "PANDAR_SLOTS": "slots",
     "PANDAR_TASK_PATH": "task_path",
     "PANDAR_LEASE_TTL_SEC": "lease_ttl_sec",

@@ -12,6 +12,7 @@ from projections.grants import GRANTS
 from projections.notifications import NOTIFICATIONS
 from projections.outputs import OUTPUTS
 from projections.projects import PROJECTS
+from projections.secrets import SECRETS
 from projections.stats import STATS
 from projections.tasks import TASKS
 from projections.timeline import TIMELINE
@@ -21,6 +22,6 @@ MODELS: Final[Mapping[str, ReadModel]] = {
     model.name: model
     for model in (
         *(TASKS, EXECUTIONS, TIMELINE, STATS, OUTPUTS, PROJECTS, NOTIFICATIONS),
-        *(CONFIRMATIONS, USAGE, GRANTS),
+        *(CONFIRMATIONS, USAGE, GRANTS, SECRETS),
     )
 }

@@ -100,9 +100,18 @@ class Api:
 
     async def post(self, path: str, body: Json) -> Json:
         """Send a command; trying again by itself it never does it twice."""
-        headers = {"Idempotency-Key": str(SystemClock().new_id())}
-        async with self._asked("POST", path, body=body, headers=headers) as answer:
+        async with self._asked("POST", path, body=body, headers=_once()) as answer:
             return _object(await answer.read())
+
+    async def put(self, path: str, body: Json) -> Json:
+        """Send a command, as `post` does."""
+        async with self._asked("PUT", path, body=body, headers=_once()) as answer:
+            return _object(await answer.read())
+
+    async def delete(self, path: str) -> None:
+        """Send a command that is answered with nothing."""
+        async with self._asked("DELETE", path, headers=_once()):
+            return
 
     @asynccontextmanager
     async def stream(
@@ -186,3 +195,7 @@ def _problem(answer: aiohttp.ClientResponse, data: bytes) -> Problem:
             pass
     title = f"{answer.status} {answer.reason or ''}".strip()
     return Problem(type="about:blank", title=title, status=answer.status, detail="not by Pandar?")
+
+
+def _once() -> dict[str, str]:
+    return {"Idempotency-Key": str(SystemClock().new_id())}

@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "task": ("tasks:task", "File tasks, look at them, decide."),
     "pending": ("pending:pending", "List what waits for somebody to decide."),
     "project": ("projects:project", "Make projects and look at them."),
+    "secrets": ("secrets:secrets", "Keep the master key that secrets are sealed under."),
     "agents": ("agents:agents", "Install agents, and see which of them work."),
     "usage": ("usage:usage", "Sum what tasks consumed, and what that cost."),
     "policy": ("policy:policy", "Try a policy on what happened."),

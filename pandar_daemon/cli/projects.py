@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pandar_daemon.cli.reach import as_json, asks, talk
+from pandar_daemon.cli.secrets import secret
 
 
 @click.group()
@@ -48,3 +49,6 @@ def show(ctx: click.Context, *, project_id: int, as_json: bool) -> None:
     from pandar_daemon.cli.showing import say_project  # noqa: PLC0415
 
     say_project(talk(ctx, lambda api: api.get(f"/projects/{project_id}")), json=as_json)
+
+
+project.add_command(secret)

@@ -64,6 +64,7 @@ from pandar_daemon.ports.sandbox import (
 from pandar_daemon.ports.storage import Cleared, Folders, Space
 from pandar_daemon.ports.time import Clock
 from pandar_daemon.ports.usage import UsageBy, UsageFilter, UsageReads
+from pandar_daemon.ports.vault import KeyInUse, Locked, Secret, SecretReads, Vault
 from pandar_daemon.ports.views import (
     ChangeRefused,
     Checkpoint,
@@ -110,6 +111,7 @@ __all__ = [
     "Inquire",
     "Item",
     "Key",
+    "KeyInUse",
     "KeyTaken",
     "Launch",
     "Leadership",
@@ -119,6 +121,7 @@ __all__ = [
     "Leases",
     "Links",
     "Live",
+    "Locked",
     "LogAudit",
     "LogDamaged",
     "Message",
@@ -139,6 +142,8 @@ __all__ = [
     "Rejections",
     "Replayed",
     "Sealer",
+    "Secret",
+    "SecretReads",
     "Sender",
     "ServedRows",
     "Space",
@@ -154,6 +159,7 @@ __all__ = [
     "UsageBy",
     "UsageFilter",
     "UsageReads",
+    "Vault",
     "Verdict",
     "Verifier",
     "Views",

@@ -8,6 +8,7 @@ import structlog
 from events import commands as do
 from events import running as tell
 from pandar_daemon.domain.access import require_action
+from pandar_daemon.domain.project_secrets import page
 from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.domain.resuming import look_up, require_live
 from pandar_daemon.domain.task_rules import Stale
@@ -16,6 +17,7 @@ from pandar_daemon.ports import Clock, GrantReads, Leases, Message
 from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.endings import Endings
+from pandar_daemon.services.families import SECRETS
 from pandar_daemon.services.requests import Request, Requests
 from pandar_daemon.services.streams import TASK, Loaded, Streams
 from pandar_daemon.telemetry import Metrics
@@ -24,6 +26,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGE_SEC = 1.0
 """How long a decision that another process appended may go unnoticed here."""
+
+
+Known = tell.Decided | tell.Granted | tell.Endings | tell.SealedSecrets
+"""What runners can ask; nothing changes by it."""
 
 
 class Endpoint:
@@ -73,7 +79,7 @@ class Endpoint:
 
     async def _answer(
         self, request: Request
-    ) -> do.Accepted | tell.Assignments | tell.Renewed | tell.Decided | tell.Granted | tell.Endings:
+    ) -> do.Accepted | tell.Assignments | tell.Renewed | Known:
         command = request.command
         if request.action.startswith("run."):
             require_action(request.principal, request.action, None, "runner")
@@ -81,18 +87,38 @@ class Endpoint:
             return await self._dispatcher.claim(request, command)
         if isinstance(command, tell.Renew):
             return await self._renew(request, command)
-        if isinstance(command, tell.LookUpDecision):
-            return await self._look_up(command)
-        if isinstance(command, tell.ListGrants):
-            return await self._granted(command)
-        if isinstance(command, tell.ListEnded):
-            return await self._endings.of(command.task_ids)
-        return await self._commands.execute(request)
+        known = await self._known(command)
+        return await self._commands.execute(request) if known is None else known
+
+    async def _known(self, command: do.Command) -> Known | None:
+        """Return the answer to a question, ``None`` for what is none."""
+        match command:
+            case tell.LookUpDecision():
+                return await self._look_up(command)
+            case tell.ListGrants():
+                return await self._granted(command)
+            case tell.ListEnded():
+                return await self._endings.of(command.task_ids)
+            case tell.ListSecrets():
+                return await self._secrets(command)
+            case _:
+                return None
 
     async def _granted(self, command: tell.ListGrants) -> tell.Granted:
         """Return what the project of a live execution consented to."""
         loaded = await self._loaded(command)
         return tell.Granted(items=await self._grants.active(loaded.state.project_id))
+
+    async def _secrets(self, command: tell.ListSecrets) -> tell.SealedSecrets:
+        """Return secrets of the project of a live execution, as they are now."""
+        project = (await self._loaded(command)).state.project_id
+        try:
+            loaded = await self._streams.load(SECRETS.kind, project, max_age_sec=LOOK_AGE_SEC)
+        except ConnectionError as error:
+            raise Unavailable("the database is away; ask again") from error
+        items, more = page(loaded.state, command.after)
+        key = loaded.state.key
+        return tell.SealedSecrets(project_id=project, key=key, items=items, more=more)
 
     async def _look_up(self, command: tell.LookUpDecision) -> tell.Decided:
         """Return what was decided, by what this process knows or the log says of late."""

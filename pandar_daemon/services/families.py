@@ -15,8 +15,9 @@ from msgspec import Struct
 from events import commands as do
 from events import notifying
 from events.grant import CreateGrant
+from events.secret import SECRET_ACTIONS
 from events.task import Event
-from pandar_daemon.domain import grants, notification_state, notify_settings
+from pandar_daemon.domain import grants, notification_state, notify_settings, project_secrets
 from pandar_daemon.domain import notification as notification_rules
 from pandar_daemon.domain import project as project_rules
 from pandar_daemon.domain import task as task_rules
@@ -53,6 +54,10 @@ PROJECT_SETTINGS: Final = Family(
     _by_user(notify_settings.decide),
 )
 
+SECRETS: Final = Family(
+    Kind("project_secrets", project_secrets.initial, project_secrets.evolve),
+    _by_user(project_secrets.decide),
+)
 GRANTS: Final = Family(Kind("grant", grants.initial, grants.evolve), grants.decide)
 
 _BY_CATEGORY: Final = {
@@ -67,8 +72,9 @@ _BY_ACTION: Final = {
     "notification.read_all": USER_SETTINGS,
     "notification.channel": USER_SETTINGS,
     "notification.project_settings": PROJECT_SETTINGS,
+    **dict.fromkeys(SECRET_ACTIONS, SECRETS),
 }
-_NUMBERED: Final = frozenset({"task", "project", "project_settings", "run"})
+_NUMBERED: Final = frozenset({"task", "project", "project_settings", "project_secrets", "run"})
 
 
 def family_of(action: str) -> Family:

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from pandar_daemon.domain.money import Price
-from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools
+from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.telemetry import Metrics
 
@@ -31,3 +31,4 @@ class Means(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     path: str
     prices: Mapping[str, Price] = {}
+    vault: Vault | None = None

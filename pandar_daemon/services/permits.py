@@ -26,8 +26,8 @@ class Permits:
 
     async def check(self, request: Request, loaded: Loaded[InProject]) -> None:
         """Return when it may be done; raises `NotFound` or `Forbidden`."""
-        what = loaded.stream.replace("-", " ")
         state = loaded.state
+        what = _name(loaded.stream, state.project_id)
         if isinstance(state, Project):
             _permit(request, state, what)
             return
@@ -58,6 +58,11 @@ def _permit(request: Request, project: Project, what: str) -> None:
         raise NotFound(what)
     role = project.role_of(request.principal.user)
     require_action(request.principal, request.action, role, what)
+
+
+def _name(stream: str, project: int) -> str:
+    """Return what a stream is called: what is kept of a project beside it goes by its name."""
+    return f"project {project}" if stream.startswith("project") else stream.replace("-", " ")
 
 
 def _project_of(command: do.Command) -> int:

@@ -36,7 +36,7 @@ from events.running import (
 )
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.refusals import Refusal
-from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Wire
+from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault, Wire
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution
 from pandar_daemon.services.means import Means
@@ -90,11 +90,13 @@ class Runner:
         prices: Mapping[str, Price] | None = None,
         has_room: Callable[[], bool] = lambda: True,
         beside: Sequence[Callable[[], Coroutine[object, object, None]]] = (),
+        vault: Vault | None = None,
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
         ``path`` is the ``PATH`` of what is run. Nothing is claimed unless it ``has_room``; the
         services ``beside`` run as long as it does, and while nobody else uses the directory.
+        Without a ``vault`` no secret can be used here.
         """
         self.slots = slots
         self.draining = False
@@ -113,6 +115,7 @@ class Runner:
             metrics=metrics,
             path=path,
             prices=prices or {},
+            vault=vault,
         )
         self._has_room = has_room
         self._beside = beside

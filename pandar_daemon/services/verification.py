@@ -71,8 +71,12 @@ class Verification:
         served: ServedRows,
         progress: Progress,
         archive: Archive | None = None,
+        secrets: Callable[[], Coroutine[object, object, Check]] | None = None,
     ) -> None:
-        """Report to ``progress``; without ``archive`` only a log that has none is whole."""
+        """Report to ``progress``; without ``archive`` only a log that has none is whole.
+
+        ``secrets`` answers whether those that are stored can be opened.
+        """
         self._store = store
         self._audit = audit
         self._bus = bus
@@ -80,6 +84,7 @@ class Verification:
         self._served = served
         self._progress = progress
         self._archive = archive
+        self._secrets = secrets
 
     async def run(self) -> VerifyReport:
         """Return the answer to every question; raises ``ConnectionError`` without the log."""
@@ -89,6 +94,8 @@ class Verification:
             await _answered("bus", self._stream()),
             await _answered("leases", self._claims()),
         ]
+        if self._secrets is not None:
+            checks.append(await _answered("sealed", self._secrets()))
         checks += [await _answered(name, self._model(MODELS[name])) for name in MODELS]
         return VerifyReport(checks=checks)
 

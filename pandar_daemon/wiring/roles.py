@@ -19,6 +19,7 @@ from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationRea
 from pandar_daemon.adapters.postgres.grant_reads import PgGrantReads
 from pandar_daemon.adapters.postgres.leases import PgLeases, PgNumbers, PgRejections
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
+from pandar_daemon.adapters.postgres.secret_reads import PgSecretReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
 from pandar_daemon.adapters.postgres.views import PgViews
@@ -48,6 +49,7 @@ from pandar_daemon.wiring.configured import gates_of
 from pandar_daemon.wiring.housekeeping import housekeeping
 from pandar_daemon.wiring.notifying import clicks, notifier, telling
 from pandar_daemon.wiring.parts import Parts, own_token
+from pandar_daemon.wiring.vaults import vault
 
 log = structlog.get_logger(__name__)
 
@@ -110,6 +112,8 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         confirmations=PgConfirmationReads(parts.database),
         notifications=told.reads,
         sealer=told.sealer,
+        secrets=PgSecretReads(parts.database),
+        vault=vault(parts.settings),
         allowed_hosts=told.options.allowed,
         opened=clicks(parts, told).opened,
         public_url=parts.settings.public_url or parts.configuration.approvals.public_url or "",
@@ -273,5 +277,6 @@ def _runner(parts: Parts) -> list[Service]:
         prices=parts.configuration.prices,
         has_room=lambda: not keeper.room.is_short,
         beside=(keeper.room.run, keeper.retention.run),
+        vault=vault(settings),
     )
     return [("runner", runner.run)]

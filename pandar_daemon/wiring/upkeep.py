@@ -16,13 +16,16 @@ from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.postgres import migrate as migrations
 from pandar_daemon.adapters.postgres.audit import PgLogAudit
+from pandar_daemon.adapters.postgres.secret_reads import PgSecretReads
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import ConfigError, Settings
 from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.relay import agree
+from pandar_daemon.services.unlocking import unlocking
 from pandar_daemon.services.verification import Check, Progress, Verification, VerifyReport
 from pandar_daemon.wiring.parts import Parts, parts
 from pandar_daemon.wiring.places import is_embedded_running, somewhere
+from pandar_daemon.wiring.vaults import sealed, vault
 from projections.models import MODELS
 
 __all__ = ["Check", "VerifyReport", "advance_epoch", "doctor", "migrate", "rebuild", "verify"]
@@ -68,6 +71,7 @@ async def verify(settings: Settings, progress: Progress) -> VerifyReport:
             served=views,
             progress=progress,
             archive=FileArchive(settings.archive_folder),
+            secrets=lambda: unlocking(PgSecretReads(made.database), vault(settings, make=False)),
         ).run()
 
 
@@ -109,6 +113,7 @@ async def doctor(settings: Settings) -> list[Check]:
             ok=True if running else None,
             detail=f"runs on {settings.data}" if running else f"does not run on {settings.data}",
         ),
+        await sealed(settings),
     ]
 
 

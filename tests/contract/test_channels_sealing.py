@@ -45,3 +45,9 @@ def test_anything_else_is_refused(text: str) -> None:
     for forged in (text, f"s1.{text}", SEALER.seal(CHANNEL, "user:ann")[:-1]):
         with pytest.raises(ValueError):  # noqa: PT011 - there is nothing more to it
             SEALER.unseal(forged, "user:ann")
+
+
+def test_what_was_sealed_by_earlier_releases_is_read() -> None:
+    """The key and the form of what is stored already stay as they are."""
+    stored = "s1.FLslA6cGxuzG9aQTnjQ38Ne83t_lTVUOZges26Z008y29NKCvP0KmnYCaKoKk0Am"
+    assert AesSealer((b"old",)).seal(CHANNEL, "user:ann") == stored

@@ -110,6 +110,10 @@ project.create         |       |      |       |      |       |    | F | F |
 project.update         |       |      |       | F    | F     | N  | F | N |
 project.add_member     |       |      |       | F    | F     | N  | F | N |
 project.remove_member  |       |      |       | F    | F     | N  | F | N |
+project.set_secret     |       |      |       | F    | F     | N  | F | N |
+project.remove_secret  |       |      |       | F    | F     | N  | F | N |
+project.make_key       | F     | F    | F     | F    | F     | N  | F | N |
+project.reseal_key     | F     | F    | F     | F    | F     | N  | F | N |
 notification.create    | F | F | F | F | F | F | F | F |
 notification.report    | F | F | F | F | F | F | F | F |
 notification.remind    | F | F | F | F | F | F | F | F |
@@ -124,6 +128,7 @@ grant.create           |   |   |   | F | F | N | F | N |
 grant.use              | F | F | F | F | F | F | F |   |
 grant.revoke           |   |   |   | F | F | N | F | N |
 run.grants             | F | F | F | F | F | F | F |   |
+run.secrets            | F | F | F | F | F | F | F |   |
 run.claim              | F     | F    | F     | F    | F     | F  | F |   |
 run.renew              | F     | F    | F     | F    | F     | F  | F |   |
 run.progress           | F     | F    | F     | F    | F     | F  | F |   |

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import NODEFAULT, Raw
 
-from events import codec, grant, notification, project, schedule, task
+from events import codec, grant, notification, project, schedule, secret, task
 from events.codec import EVENTS, CorruptEvent
 from events.commands import ACTIONS, SCHEDULE_ACTIONS, UpdateTask
 from events.running import RUNNER_ACTIONS
@@ -21,7 +21,7 @@ from tests.support.given import envelope, recorded
 from tests.support.specimen import specimen
 
 TAG = re.compile(r"[a-z]+\.[a-z_]+")
-MODULES = (task, project, schedule, notification, grant)
+MODULES = (task, project, schedule, notification, grant, secret)
 UNIONS = (
     task.TaskEvent,
     project.ProjectEvent,
@@ -29,6 +29,7 @@ UNIONS = (
     notification.NotificationEvent,
     notification.SettingsEvent,
     grant.GrantEvent,
+    secret.SecretEvent,
 )
 
 # --- names -----------------------------------------------------------------------------------

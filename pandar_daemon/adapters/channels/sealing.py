@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from pandar_daemon.adapters.sealing.siv import SivKey
 
 VERSION: Final = "s1."
+_PURPOSE: Final = b"pandar sealed channels"
 
 
 class AesSealer:
-    """`Sealer` with AES-SIV (RFC 5297): the same text is sealed the same way every time.
+    """`Sealer` with AES-SIV: the same text is sealed the same way every time.
 
-    So a command that seals something is the same command when it is sent again. The owner is bound
-    to it: sealed for one, it cannot be used as another's.
+    The owner is bound to it: sealed for one, it cannot be used as another's.
     """
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         """Seal with the first of the installation's secrets; read what any of them sealed."""
-        self._keys = [AESSIV(_key(secret)) for secret in secrets]
+        self._keys = [SivKey(secret, _PURPOSE) for secret in secrets]
 
     def seal(self, text: str, owner: str) -> str:
         """Return a text only `unseal` with the same owner can read; always the same one."""
-        sealed = self._keys[0].encrypt(text.encode(), [owner.encode()])
-        return VERSION + urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return VERSION + self._keys[0].seal(text.encode(), owner)
 
     def unseal(self, sealed: str, owner: str) -> str:
         """Return what was sealed; raises ``ValueError`` for anything else."""
         if not sealed.startswith(VERSION) or not sealed.isascii():
             raise ValueError("not sealed by Pandar")
-        body = sealed.removeprefix(VERSION)
-        data = urlsafe_b64decode(body + "=" * (-len(body) % 4))
         for key in self._keys:
             try:
-                return key.decrypt(data, [owner.encode()]).decode()
-            except InvalidTag:
+                return key.unseal(sealed.removeprefix(VERSION), owner).decode()
+            except ValueError:
                 continue
         raise ValueError("sealed by another installation, or for somebody else")
-
-
-def _key(secret: bytes) -> bytes:
-    return hmac.digest(secret, b"pandar sealed channels", hashlib.sha512)

@@ -59,14 +59,15 @@ class DataDirectory:
             if not _try_lock(owner, fcntl.LOCK_SH):
                 raise self._owned(owner)
 
-    def secret(self, name: str) -> str:
-        """Return the secret in the file ``name``, made once: 96 hexadecimal digits, mode 0600.
+    def secret(self, name: str, fresh: str = "") -> str:
+        """Return the secret in the file ``name``, of mode 0600, made once.
 
-        Safe to call in many processes at once: all get the same one.
+        It is ``fresh`` when it is made, or 96 hexadecimal digits. Safe to call in many processes
+        at once: all get the same one.
         """
         path = self.path / name
         if not path.exists():
-            self._make_secret(path)
+            self._make_secret(path, fresh or secrets.token_hex(SECRET_BYTES))
         return path.read_text("ascii").strip()
 
     def port(self, server: str) -> int | None:
@@ -90,8 +91,8 @@ class DataDirectory:
         except (FileNotFoundError, msgspec.DecodeError):
             return {}  # a hint only: without it, ports are chosen afresh
 
-    def _make_secret(self, path: Path) -> None:
-        temporary = self._write_beside(path, secrets.token_hex(SECRET_BYTES))
+    def _make_secret(self, path: Path, text: str) -> None:
+        temporary = self._write_beside(path, text)
         try:
             path.hardlink_to(temporary)  # unlike a rename, this never replaces an earlier one
         except FileExistsError:

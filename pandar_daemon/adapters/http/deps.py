@@ -22,9 +22,11 @@ from pandar_daemon.ports import (
     Outputs,
     ProjectReads,
     Sealer,
+    SecretReads,
     Sender,
     TaskReads,
     UsageReads,
+    Vault,
     Wire,
 )
 from pandar_daemon.telemetry import Metrics
@@ -122,6 +124,8 @@ class Deps:
     bus_event: BusEvent = _nothing_known
     notifications: NotificationReads | None = None
     sealer: Sealer | None = None
+    secrets: SecretReads | None = None
+    vault: Vault | None = None
     allowed_hosts: frozenset[str] = frozenset()
     stalled_sec: Callable[[], float] = lambda: 0.0
     public_url: str = ""

@@ -14,11 +14,13 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from msgspec import Raw, structs
 
 from events import codec
 from events.commands import Id
 from events.envelope import Recorded
 from events.problem import FieldError
+from events.task import Json
 from pandar_daemon.adapters.http import visibility
 from pandar_daemon.adapters.http.deps import PRINCIPAL, TOKEN, Deps, deps
 from pandar_daemon.adapters.http.params import Query, header_number, query
@@ -43,6 +45,7 @@ class Wanted(Query, frozen=True, kw_only=True):
 
 
 _OF_MEMBERSHIP = ("project.", "member.")
+_SEALED: Final = ("secret.set", "secret.key_")
 _BEHIND_SEC: Final = 1.0
 
 
@@ -219,7 +222,13 @@ class _Messages:
 
 
 def as_message(recorded: Recorded, id_: str | None = None) -> bytes:
-    """Return a recorded event as a message; its id is its position unless another is given."""
+    """Return a recorded event as a message; its id is its position unless another is given.
+
+    Of secrets not even what is sealed is shown: it is for runners.
+    """
+    if recorded.type.startswith(_SEALED):
+        bare = {**msgspec.json.decode(recorded.data, type=Json), "sealed": ""}
+        recorded = structs.replace(recorded, data=Raw(msgspec.json.encode(bare)))
     data = msgspec.json.encode(recorded)
     return message(id_ or str(recorded.position), recorded.type, data)
 

@@ -33,6 +33,7 @@ from pandar_daemon.adapters.http import (
     notifications,
     output,
     projects,
+    secrets,
     task_events,
     tasks,
     usage,
@@ -208,6 +209,20 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     "DELETE /projects/{id}/members/{user}": _write(
         "removeMember", "project.remove_member", None, None, status=_GONE
+    ),
+    "GET /projects/{id}/secrets": Operation(name="listSecrets", answer=secrets.SecretList),
+    "PUT /projects/{id}/secrets/{secret}": _write(
+        "setSecret", None, secrets.NewSecret, secrets.ProjectSecret
+    ),
+    "DELETE /projects/{id}/secrets/{secret}": _write(
+        "removeSecret",
+        "project.remove_secret",
+        None,
+        None,
+        status=_GONE,
+    ),
+    "POST /secrets/rekey": Operation(
+        name="rekeySecrets", answer=secrets.Rekeyed, takes=(), refusals=ANY_TIME
     ),
     "GET /projects/{id}/notifications": Operation(
         name="getProjectNotificationSettings", answer=notification_settings.NotificationSettings

@@ -16,6 +16,7 @@ IN_PATH: Final[dict[str, Json]] = {
     "confirmation_id": {"type": "string", "format": "uuid"},
     "notification": {"type": "string", "format": "uuid"},
     "grant": {"type": "string", "format": "uuid"},
+    "secret": {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
 }
 
 IN_QUERY: Final = {

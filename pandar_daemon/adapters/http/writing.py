@@ -67,6 +67,19 @@ async def send(
     return Sent(command_id, _accepted.decode(body))
 
 
+async def send_own(
+    request: web.Request, action: str, command: Command, *, target: int | UUID
+) -> Sent:
+    """Send a command as the API itself, which a request made necessary; raises as `send`."""
+    needs = deps(request)
+    command_id = str(needs.clock.new_id())
+    headers = {**_headers(request, command_id), "Pandar-Token": needs.own_token()}
+    headers.pop("Pandar-Expected-Version", None)
+    subject, body = subjects.command(action, None, target), msgspec.json.encode(command)
+    answered = await needs.sender.ask(subject, body, headers=headers)
+    return Sent(command_id, _accepted.decode(answered))
+
+
 def _headers(request: web.Request, command_id: str) -> Mapping[str, str]:
     headers = {
         "Pandar-Command-Id": command_id,

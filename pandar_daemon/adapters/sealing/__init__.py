@@ -1,0 +1,1 @@
+"""Sealing: what is kept so that only this installation can read it again."""
