@@ -128,6 +128,16 @@ class AnswerQuestion(OfExecution, frozen=True, kw_only=True):
     by: Annotated[str, Meta(max_length=80)]
 
 
+class ReportNarrowed(OfExecution, frozen=True, kw_only=True):
+    """A file in the repository narrowed what an execution may do; ``refused`` is what it may not.
+
+    Each is a line for people.
+    """
+
+    changes: Annotated[list[Annotated[str, Meta(max_length=8_000)]], Meta(max_length=50)] = []
+    refused: Annotated[list[Annotated[str, Meta(max_length=8_000)]], Meta(max_length=50)] = []
+
+
 class ListGrants(OfExecution, frozen=True, kw_only=True):
     """An execution wants to know what its project consented to; the answer is `Granted`."""
 
@@ -287,5 +297,6 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "secrets": ListSecrets,
     "finish": FinishExecution,
     "ended": ListEnded,
+    "narrowed": ReportNarrowed,
 }
 """The runner's side, ``pandar.v1.run.{action}.{runner}``."""

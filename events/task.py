@@ -284,6 +284,17 @@ class SessionOpened(Event, frozen=True, kw_only=True, tag="task.session_opened")
     store: str = ""
 
 
+class PolicyNarrowed(Event, frozen=True, kw_only=True, tag="task.policy_narrowed"):
+    """A file in the repository narrowed what the execution may do.
+
+    ``refused`` is what it wanted and may not: to widen it. Each is a line for people.
+    """
+
+    execution_id: UUID
+    changes: list[str] = []
+    refused: list[str] = []
+
+
 class TaskPaused(Event, frozen=True, kw_only=True, tag="task.paused"):
     """The execution ended and goes on by itself at ``until``: ``reason`` is ``quota``."""
 
@@ -441,6 +452,7 @@ TaskEvent = (
     | CallDecided
     | SessionOpened
     | QuestionAnswered
+    | PolicyNarrowed
     | TaskPaused
     | TaskParked
     | ResumeRequested

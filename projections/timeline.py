@@ -24,6 +24,7 @@ from events.task import (
     Event,
     ExecutionLost,
     LinkIssued,
+    PolicyNarrowed,
     QuestionAnswered,
     ResumeRequested,
     SessionOpened,
@@ -176,6 +177,12 @@ _VERDICTS: Final = {Verdict.ALLOW: "Allowed", Verdict.ASK: "Asks about", Verdict
 def _call(event: CallDecided) -> str:
     what = event.call.command or event.call.title or event.call.tool or event.call.kind.value
     return f"{_VERDICTS[event.verdict]} ({event.rule}): {what[:200]}"
+
+
+@summary.register
+def _narrowed(event: PolicyNarrowed) -> str:
+    said = [*event.changes, *(f"ignored: {each}" for each in event.refused)]
+    return _why("The repository's .pandar.toml", "; ".join(said)[:500])
 
 
 @summary.register

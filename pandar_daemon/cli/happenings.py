@@ -23,6 +23,7 @@ STYLES: Final = {
     "task.completed": "green",
     "task.failed": "red",
     "task.execution_lost": "red",
+    "task.policy_narrowed": "yellow",
     "task.progressed": "dim",
     "task.cancelled": "dim",
 }

@@ -130,6 +130,7 @@ ACTION_PERMISSION: Final[dict[str, Permission]] = {
     "run.switch": Permission.RUNNER_RUN,
     "run.finish": Permission.RUNNER_RUN,
     "run.ended": Permission.RUNNER_RUN,
+    "run.narrowed": Permission.RUNNER_RUN,
 }
 """What each command needs, by ``category.action``."""
 

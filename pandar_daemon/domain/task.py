@@ -40,6 +40,7 @@ TaskCommand = (
     | tell.OpenSession
     | tell.AnswerQuestion
     | tell.SwitchAgent
+    | tell.ReportNarrowed
     | tell.FinishExecution
     | Dispatch
 )
@@ -84,6 +85,8 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
             return task_agents.answered(task, command)
         case tell.SwitchAgent():
             return task_agents.switch(task, command)
+        case tell.ReportNarrowed():
+            return task_agents.narrowed(task, command)
         case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():

@@ -94,3 +94,15 @@ def switch(task: Task, command: tell.SwitchAgent) -> list[did.TaskEvent]:
             reason=command.reason,
         )
     ]
+
+
+def narrowed(task: Task, command: tell.ReportNarrowed) -> list[did.TaskEvent]:
+    """Record what a repository's own file did; silent when it did nothing."""
+    live_of(task, command.execution_id, command.epoch)
+    if not command.changes and not command.refused:
+        return []
+    return [
+        did.PolicyNarrowed(
+            execution_id=command.execution_id, changes=command.changes, refused=command.refused
+        )
+    ]

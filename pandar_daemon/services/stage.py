@@ -29,10 +29,11 @@ from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.means import Means
+from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.questions import Answers, Questions
-from pandar_daemon.services.workspace import Work, prepare
+from pandar_daemon.services.workspace import Work, begun_afresh, prepare, workspace_of
 
 log = structlog.get_logger(__name__)
 
@@ -67,13 +68,19 @@ class Stage:
         """Start the process; raises ``OSError``, leaving nothing behind."""
         means = self._means
         spool = self._open_spool()
+        lines = begun_afresh(self._assignment, means.data)
+        rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
+        self._assignment = rules.assignment
         try:
+            await rules.tell(self._line)
             work = prepare(means.data, self._assignment, means.agents, until=until, path=means.path)
             self._process = await means.host.start(work.spec)
         except OSError:
             spool.remove()
             raise
         self._work, self._spool = work, spool
+        for line in (*lines, *rules.lines):
+            await self._show(f"{line}\n".encode())
         if work.launch is None:
             self._questions = self._watch(self._process)
         else:

@@ -22,6 +22,18 @@ class Work(Struct, frozen=True, kw_only=True):
     launch: Launch | None = None
 
 
+def workspace_of(data: Path, task_id: int) -> Path:
+    """Return where a task works."""
+    return data / "workspaces" / f"task-{task_id}"
+
+
+def begun_afresh(assignment: Assignment, data: Path) -> list[str]:
+    """Return the line that says that nothing of earlier attempts is left here, if so."""
+    if assignment.attempt == 1 or workspace_of(data, assignment.task_id).exists():
+        return []
+    return ["The workspace of earlier attempts is gone: this one begins afresh."]
+
+
 def prepare(data: Path, assignment: Assignment, agents: Agents, *, until: float, path: str) -> Work:
     """Make the folders of a task, unless an earlier attempt did, and return what to run in them.
 
@@ -66,7 +78,7 @@ def agent_spec(
 
 
 def _folders(data: Path, task_id: int, home_suffix: str = "") -> tuple[Path, Path]:
-    workspace = data / "workspaces" / f"task-{task_id}"
+    workspace = workspace_of(data, task_id)
     home = data / "homes" / f"task-{task_id}{home_suffix}"
     for folder in (workspace, home, home / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
@@ -29,6 +30,8 @@ def workspace(data: Path, task_id: int) -> Path:
     """Make the folders of a task, and return its workspace."""
     (data / "homes" / f"task-{task_id}" / "tmp").mkdir(parents=True)
     (data / "homes" / f"task-{task_id}-proxy").mkdir()
+    (data / "trees" / f"task-{task_id}").mkdir(parents=True)
+    (data / "trees" / f"task-{task_id}.json").write_text("{}")
     made = data / "workspaces" / f"task-{task_id}"
     made.mkdir(parents=True)
     return made
@@ -57,7 +60,8 @@ def test_all_of_a_task_is_removed_and_nothing_of_another(data: Path) -> None:
 
     assert removed(data) == ()
     assert DataFolders(data).tasks() == [11]
-    assert below(data) == [data / "workspaces" / "task-11" / "b"]
+    left = {data / "workspaces" / "task-11" / "b", data / "trees" / "task-11.json"}
+    assert set(below(data)) == left
     assert list((data / "workspaces" / ".removing").iterdir()) == []
 
 
@@ -223,21 +227,28 @@ def test_a_new_workspace_of_the_same_task_is_not_removed_with_the_old_one(data: 
     (data / "workspaces" / "task-1" / "new").write_text("y")
 
     folders.clear(unused_since=LONG_AGO, limit=1_000)
-    assert [path.name for path in below(data)] == ["new"]
+    assert [path.name for path in below(data / "workspaces")] == ["new"]
     folders.discard([1])
     folders.discard([1])
     assert removed(data) == ()
 
 
 def test_mirrors_go_when_nobody_used_them_for_so_long(data: Path) -> None:
-    """A mirror's own time says when it was last used."""
-    for name in ("old", "fresh"):
-        (data / "mirrors" / name).mkdir(parents=True)
-        (data / "mirrors" / name / "HEAD").write_text("ref")
-    os.utime(data / "mirrors" / "old", (0, 0))
+    """A mirror's own time says when it was last used; one that is being used stays."""
+    for name in ("old", "fresh", "held"):
+        (data / "mirrors" / f"{name}.git").mkdir(parents=True)
+        (data / "mirrors" / f"{name}.git" / "HEAD").write_text("ref")
+    for name in ("old", "held"):
+        os.utime(data / "mirrors" / f"{name}.git", (0, 0))
+    (data / "mirrors" / "config").write_text("git's own")
+    os.utime(data / "mirrors" / "config", (0, 0))
 
-    DataFolders(data).clear(unused_since=LONG_AGO, limit=1_000)
-    assert [path.parent.name for path in (data / "mirrors").rglob("HEAD")] == ["fresh"]
+    with (data / "mirrors" / "held.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        DataFolders(data).clear(unused_since=LONG_AGO, limit=1_000)
+    left = sorted(path.parent.name for path in (data / "mirrors").rglob("HEAD"))
+    assert left == ["fresh.git", "held.git"]
+    assert (data / "mirrors" / "config").exists()
 
 
 def test_what_a_task_takes_is_counted_once_and_not_behind_links(data: Path, tmp_path: Path) -> None:

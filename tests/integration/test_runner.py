@@ -134,6 +134,25 @@ async def test_a_failure_is_reported(
     assert (report.exit_code, report.output_tail) == (7, "oops\n")
 
 
+async def test_what_a_repository_says_of_itself_is_told_and_a_lost_workspace_too(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """Both stand first in the output; what narrows is reported before the command begins."""
+    workspace(tmp_path, 1).mkdir(parents=True)
+    (workspace(tmp_path, 1) / ".pandar.toml").write_text('policy = "manual"')
+    first = daemon.offer("echo one", task=1)
+    second = daemon.offer("echo two", task=2, attempt=2)
+    async with running(runner_on(bus, tmp_path)):
+        await until(lambda: {first, second} <= daemon.finished.keys())
+        told = ".pandar.toml: policy auto_with_gates → manual\none\n"
+        assert (await stored(bus, 1)).decode() == told
+        afresh = b"The workspace of earlier attempts is gone: this one begins afresh.\ntwo\n"
+        assert await stored(bus, 2, attempt=2) == afresh
+    actions = [heard.action for heard in daemon.heard]
+    assert actions.index("narrowed") < actions.index("finish")
+    assert daemon.finished[first].output_bytes == len(told.encode())
+
+
 async def test_where_it_runs(bus: NatsConnection, daemon: DaemonScript, tmp_path: Path) -> None:
     """In an empty folder of the task's own, kept for its next attempt, with a home beside it."""
     daemon.offer("pwd; ls -A; touch kept; echo $HOME $TMPDIR; test -d $TMPDIR", task=9)

@@ -96,6 +96,7 @@ def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
     yield tell.RecordCall(**held, call=CALL, verdict=Verdict.ALLOW, rule="r")
     yield tell.OpenSession(**held, agent="demo", session_id="s-1")
     yield tell.AnswerQuestion(**held, question="?", answer="!", by="proxy:demo")
+    yield tell.ReportNarrowed(**held, changes=["policy auto → manual"], refused=["level"])
     for outcome in tell.Outcome:
         for kind in (did.FailureKind.EXIT_CODE, did.FailureKind.DENIED):
             yield tell.FinishExecution(

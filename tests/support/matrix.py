@@ -93,6 +93,7 @@ COMMANDS: Final[Mapping[str, TaskCommand]] = MappingProxyType(
         "session": s.open_session(),
         "answered": s.answer(),
         "switch": s.switch(),
+        "narrowed": s.narrowed(),
         "link": s.link(),
     }
 )

@@ -325,6 +325,17 @@ def switch(to_agent: str = "claude", *, by: int = 1) -> tell.SwitchAgent:
     )
 
 
+def narrowed(*, by: int = 1) -> tell.ReportNarrowed:
+    """Return that a repository narrowed what an execution may do."""
+    return tell.ReportNarrowed(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        changes=["policy auto → manual"],
+        refused=["level is not known here"],
+    )
+
+
 def answer(*, by: int = 1) -> tell.AnswerQuestion:
     """Return that a question of an execution was answered."""
     return tell.AnswerQuestion(

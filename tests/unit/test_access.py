@@ -141,6 +141,7 @@ run.answered           | F     | F    | F     | F    | F     | F  | F |   |
 run.switch             | F     | F    | F     | F    | F     | F  | F |   |
 run.finish             | F     | F    | F     | F    | F     | F  | F |   |
 run.ended              | F     | F    | F     | F    | F     | F  | F |   |
+run.narrowed           | F     | F    | F     | F    | F     | F  | F |   |
 """
 ASKERS: list[tuple[Principal, str | None]] = [
     (who(Role.ADMIN), None),

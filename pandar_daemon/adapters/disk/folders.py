@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -16,7 +17,8 @@ from pandar_daemon.adapters.disk.opening import folder, is_there, names_in
 from pandar_daemon.adapters.disk.removal import Removal
 from pandar_daemon.ports import Cleared, Space
 
-_OF_TASKS: Final = ("workspaces", "homes")
+_OF_TASKS: Final = ("trees", "workspaces", "homes")
+"""What is known of a workspace goes before it: without that it would be gone on with, empty."""
 _MIRRORS: Final = "mirrors"
 _BIN: Final = ".removing"
 """In each folder of folders: moving into it never leaves the file system."""
@@ -76,9 +78,9 @@ class DataFolders:
     def _discard_mirrors(self, before: float) -> None:
         with suppress(FileNotFoundError), folder(self._data / _MIRRORS) as parent:
             for name in names_in(parent):
-                with suppress(OSError):
-                    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-                    if name != _BIN and found.st_mtime < before:
+                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                if name.endswith(".git") and found.st_mtime < before:
+                    with suppress(OSError), _locked(f"{name.removesuffix('.git')}.lock", parent):
                         _discard(name, parent)
 
     def _kinds(self) -> Iterator[tuple[int, str, list[str]]]:
@@ -91,6 +93,18 @@ class DataFolders:
     def _bin(self, kind: str) -> Iterator[int]:
         with folder(self._data / kind) as parent, folder(_BIN, parent) as bin_:
             yield bin_
+
+
+@contextmanager
+def _locked(name: str, parent: int) -> Iterator[None]:
+    """Hold a mirror's lock; raises ``OSError`` when somebody else does."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(name, flags, 0o600, dir_fd=parent)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _of(task_ids: Collection[int], names: list[str]) -> list[str]:
