@@ -50,10 +50,12 @@ class Confines(Struct, frozen=True, kw_only=True):
     """What one execution is confined to.
 
     ``hosts`` may be called, as ``name``, ``name:port`` or ``*.name``; ports 80 and 443 where none
-    is named. ``protected`` are patterns of branches that nothing is pushed to unasked.
+    is named. ``protected`` are patterns of branches that nothing is pushed to unasked. Of the
+    hosts, ``private_hosts`` may be on a network of the owner's, or on this machine.
     """
 
     level: Level = Level.BWRAP
     limits: Limits = Limits()
     hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
     protected: list[str] = msgspec.field(default_factory=lambda: list(PROTECTED))
+    private_hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []

@@ -138,6 +138,18 @@ class ReportNarrowed(OfExecution, frozen=True, kw_only=True):
     refused: Annotated[list[Annotated[str, Meta(max_length=8_000)]], Meta(max_length=50)] = []
 
 
+class ReportBlocked(OfExecution, frozen=True, kw_only=True):
+    """A program of an execution tried to reach a host it may not call.
+
+    ``omitted`` counts further attempts that are not told one by one.
+    """
+
+    host: Annotated[str, Meta(max_length=255)]
+    port: Annotated[int, Meta(ge=0, le=65_535)]
+    reason: Annotated[str, Meta(max_length=REASON_MAX)]
+    omitted: Annotated[int, Meta(ge=0, le=ID_MAX)] = 0
+
+
 class ListGrants(OfExecution, frozen=True, kw_only=True):
     """An execution wants to know what its project consented to; the answer is `Granted`."""
 
@@ -298,5 +310,6 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "finish": FinishExecution,
     "ended": ListEnded,
     "narrowed": ReportNarrowed,
+    "blocked": ReportBlocked,
 }
 """The runner's side, ``pandar.v1.run.{action}.{runner}``."""

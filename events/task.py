@@ -295,6 +295,19 @@ class PolicyNarrowed(Event, frozen=True, kw_only=True, tag="task.policy_narrowed
     refused: list[str] = []
 
 
+class EgressBlocked(Event, frozen=True, kw_only=True, tag="task.egress_blocked"):
+    """A program of the execution tried to reach a host it may not call, and was refused.
+
+    ``omitted`` counts further attempts that are not told one by one.
+    """
+
+    execution_id: UUID
+    host: str
+    port: int
+    reason: str
+    omitted: int = 0
+
+
 class TaskPaused(Event, frozen=True, kw_only=True, tag="task.paused"):
     """The execution ended and goes on by itself at ``until``: ``reason`` is ``quota``."""
 
@@ -453,6 +466,7 @@ TaskEvent = (
     | SessionOpened
     | QuestionAnswered
     | PolicyNarrowed
+    | EgressBlocked
     | TaskPaused
     | TaskParked
     | ResumeRequested

@@ -24,6 +24,7 @@ from events.task import Json
 from pandar_daemon.config import ConfigError
 from pandar_daemon.domain.confining import Wish, confined
 from pandar_daemon.domain.document import faults_in
+from pandar_daemon.domain.egress import fault_of
 from pandar_daemon.domain.gate_rules import UNCLASSIFIED
 from pandar_daemon.domain.judging import MANUAL, rules_of
 from pandar_daemon.domain.keeping import Keeping
@@ -37,11 +38,13 @@ FAULTS_MAX: Final = 10
 _NAME: Final = r"^[a-z][a-z0-9_:-]{0,63}\Z"
 _NUMBER: Final = r"^[1-9][0-9]{0,17}\Z"
 _HTTP: Final = r"^https?://[^\s/]+(/\S*)?\Z"
+_HEADER: Final = r"^[A-Za-z0-9-]+\Z"
 _ADDRESS: Final = r"^[^\s@]+@[^\s@]+\Z"
 _SAID: Final = {
     _NAME: "a lower-case name of [a-z0-9_:-], at most 64 characters",
     _NUMBER: "the number of a project",
     _HTTP: "a URL such as https://host/path",
+    _HEADER: "the name of a header",
     _ADDRESS: "a mail address",
 }
 """Said instead of a regular expression."""
@@ -79,17 +82,22 @@ class SandboxTable(_Table, frozen=True, kw_only=True):
     """What tasks are confined to: a task may ask for a stronger level, never for a weaker one.
 
     ``readable`` are folders outside the system's that every box may read, ``hosts`` whom all may
-    call.
+    call. What a name of these leads to has to be public, but for ``private_hosts``.
     """
 
     level: Level = Level.BWRAP
     readable: list[Text] = []
     hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
     limits: Wish = Wish()
+    private_hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
 
 
 class AgentTable(_Table, frozen=True, kw_only=True):
-    """An agent: a known one with other settings, or any that speaks ACP, with its ``argv``."""
+    """An agent: a known one with other settings, or any that speaks ACP, with its ``argv``.
+
+    ``hosts`` it may call besides its model. Its key is sent to the model from outside its box, in
+    ``key_header`` or as a bearer; with ``key_inside`` it sends that itself, and all it runs can.
+    """
 
     argv: Annotated[list[Text], Meta(max_length=100)] = []
     env: dict[str, str] = {}
@@ -97,6 +105,9 @@ class AgentTable(_Table, frozen=True, kw_only=True):
     base_url: Http | None = None
     driver: Literal["acp", "app-server"] | None = None
     tells_usage: bool = True
+    hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
+    key_header: Annotated[str, Meta(pattern=_HEADER, max_length=100)] | None = None
+    key_inside: bool = False
 
 
 class ChannelTable(_Table, frozen=True, kw_only=True):
@@ -188,6 +199,7 @@ class Configuration(_Table, frozen=True, kw_only=True):
             level=self.sandbox.level,
             hosts=[*self.sandbox.hosts, *project.hosts],
             protected=usual.protected if project.protected is None else list(project.protected),
+            private_hosts=self.sandbox.private_hosts,
         )
         return confined(metadata, base, [self.sandbox.limits, project.limits])
 
@@ -244,7 +256,19 @@ def parse(content: bytes, name: str) -> Configuration:
 
 def _senseless(found: Configuration) -> list[FieldError]:
     """Return faults of what can be read and cannot be meant."""
-    return [*_taken(found), *_unknown(found), *_unmatched(found)]
+    return [*_taken(found), *_unknown(found), *_unmatched(found), *_no_hosts(found)]
+
+
+def _no_hosts(found: Configuration) -> Iterator[FieldError]:
+    """Yield each text that names no host, or too many."""
+    lists = [("sandbox.hosts", found.sandbox.hosts)]
+    lists += [("sandbox.private_hosts", found.sandbox.private_hosts)]
+    lists += [(f"projects.{number}.hosts", p.hosts) for number, p in found.projects.items()]
+    lists += [(f"agents.{name}.hosts", a.hosts) for name, a in found.agents.items()]
+    for path, hosts in lists:
+        for n, host in enumerate(hosts):
+            if fault := fault_of(host):
+                yield FieldError(field=f"{path}[{n}]", rule=fault)
 
 
 _TAKEN: Final = frozenset({*GATE_NAMES, UNCLASSIFIED, MANUAL})

@@ -21,6 +21,7 @@ from events.task import (
     ConfirmationExpired,
     ConfirmationRequested,
     ConfirmationWithdrawn,
+    EgressBlocked,
     Event,
     ExecutionLost,
     LinkIssued,
@@ -183,6 +184,13 @@ def _call(event: CallDecided) -> str:
 def _narrowed(event: PolicyNarrowed) -> str:
     said = [*event.changes, *(f"ignored: {each}" for each in event.refused)]
     return _why("The repository's .pandar.toml", "; ".join(said)[:500])
+
+
+@summary.register
+def _blocked(event: EgressBlocked) -> str:
+    if event.omitted:
+        return f"Refused {event.omitted:,} more hosts, the last {event.host}:{event.port}"
+    return _why(f"Refused to reach {event.host}:{event.port}", event.reason)
 
 
 @summary.register

@@ -24,6 +24,7 @@ STYLES: Final = {
     "task.failed": "red",
     "task.execution_lost": "red",
     "task.policy_narrowed": "yellow",
+    "task.egress_blocked": "yellow",
     "task.progressed": "dim",
     "task.cancelled": "dim",
 }

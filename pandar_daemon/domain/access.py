@@ -128,6 +128,7 @@ ACTION_PERMISSION: Final[dict[str, Permission]] = {
     "run.session": Permission.RUNNER_RUN,
     "run.answered": Permission.RUNNER_RUN,
     "run.switch": Permission.RUNNER_RUN,
+    "run.blocked": Permission.RUNNER_RUN,
     "run.finish": Permission.RUNNER_RUN,
     "run.ended": Permission.RUNNER_RUN,
     "run.narrowed": Permission.RUNNER_RUN,

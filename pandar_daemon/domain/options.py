@@ -30,6 +30,7 @@ from events.problem import FieldError
 from events.task import Json, OnTimeout
 from pandar_daemon.domain.channel import LENGTH_MAX, check
 from pandar_daemon.domain.confining import Confinement, level_in
+from pandar_daemon.domain.egress import fault_of
 from pandar_daemon.domain.guard import dangerous
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
 
@@ -253,6 +254,8 @@ def _option_faults(
         yield from _gate_faults(option, gates)
     elif key == "notify":
         yield from _channel_faults(option)
+    elif isinstance(option, Confinement):
+        yield from _host_faults(option)
 
 
 def _gate_faults(wanted: object, gates: Collection[str]) -> Iterator[FieldError]:
@@ -267,6 +270,12 @@ def _channel_faults(wanted: object) -> Iterator[FieldError]:
         rule = check(each) if isinstance(each, str) else None
         if rule is not None:
             yield FieldError(field=f"metadata.notify[{n}]", rule=rule)
+
+
+def _host_faults(wanted: Confinement) -> Iterator[FieldError]:
+    for n, each in enumerate(wanted.network.allow):
+        if rule := fault_of(each):
+            yield FieldError(field=f"metadata.sandbox.network.allow[{n}]", rule=rule)
 
 
 def _json_faults(value: object, path: str, depth: int) -> Iterator[FieldError]:

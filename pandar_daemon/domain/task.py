@@ -41,6 +41,7 @@ TaskCommand = (
     | tell.AnswerQuestion
     | tell.SwitchAgent
     | tell.ReportNarrowed
+    | tell.ReportBlocked
     | tell.FinishExecution
     | Dispatch
 )
@@ -87,6 +88,8 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
             return task_agents.switch(task, command)
         case tell.ReportNarrowed():
             return task_agents.narrowed(task, command)
+        case tell.ReportBlocked():
+            return task_agents.blocked(task, command)
         case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():

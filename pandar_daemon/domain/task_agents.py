@@ -106,3 +106,17 @@ def narrowed(task: Task, command: tell.ReportNarrowed) -> list[did.TaskEvent]:
             execution_id=command.execution_id, changes=command.changes, refused=command.refused
         )
     ]
+
+
+def blocked(task: Task, command: tell.ReportBlocked) -> list[did.TaskEvent]:
+    """Record that a host was refused; how often one execution says so is its runner's affair."""
+    live_of(task, command.execution_id, command.epoch)
+    return [
+        did.EgressBlocked(
+            execution_id=command.execution_id,
+            host=command.host,
+            port=command.port,
+            reason=command.reason,
+            omitted=command.omitted,
+        )
+    ]

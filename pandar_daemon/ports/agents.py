@@ -11,6 +11,7 @@ from msgspec import Struct
 from events.calls import Verdict
 from events.running import Assignment
 from pandar_daemon.domain.hearing import Heard
+from pandar_daemon.ports.sandbox import Upstream
 
 
 class Driver(Protocol):
@@ -52,6 +53,10 @@ class Launch(Struct, frozen=True, kw_only=True):
     usage did not succeed. ``denies_softly``: after a denial the turn goes on; else it is over, and
     the reason is passed on with the next prompt. ``hears_reasons``: the text of a denial reaches it
     within the turn.
+
+    For a box: ``models`` are the servers its proxy leads to by name, with the keys that are in none
+    of the rest; ``hosts`` whom it calls besides; ``readable`` are the folders and files of its
+    programs that no system has.
     """
 
     argv: tuple[str, ...]
@@ -61,6 +66,9 @@ class Launch(Struct, frozen=True, kw_only=True):
     denies_softly: bool = True
     hears_reasons: bool = False
     model: str = ""
+    models: Mapping[str, Upstream] = {}
+    readable: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 class Agents(Protocol):
@@ -71,8 +79,13 @@ class Agents(Protocol):
         """The names a task may ask for."""
         ...
 
-    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:
-        """Return how to start it; raises ``OSError`` that says what is missing and what to do."""
+    def launch(
+        self, name: str, assignment: Assignment, home: Path, *, boxed: bool = False
+    ) -> Launch:
+        """Return how to start it; ``boxed`` without its key, for a door leads to its model.
+
+        Raises ``OSError`` that says what is missing and what to do.
+        """
         ...
 
     def driver(self, name: str) -> Driver:

@@ -19,6 +19,8 @@ CONTROL: Final = "control"
 PROXY_PORT: Final = 3128
 CONTROL_PATH: Final = "/run/pandar/control"
 PROXY_URL: Final = f"http://127.0.0.1:{PROXY_PORT}"
+MODELS_PATH: Final = "/pandar/"
+"""Below it, on the proxy's own side, are the models: ``/pandar/NAME/…``."""
 
 
 class Box(Struct, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ class Upstream(Struct, frozen=True, kw_only=True):
 
 
 class Outward(Struct, frozen=True, kw_only=True):
-    """Whom one execution may call: ``hosts`` as in `Confines`, ``models`` by name.
+    """Whom one execution may call: hosts as in `Confines`, ``models`` by name.
 
     A model is at ``http://127.0.0.1:PROXY_PORT/pandar/NAME/``.
     """
@@ -81,6 +83,7 @@ class Outward(Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     rules: Rules = Rules()
     models: Mapping[str, Upstream] = {}
+    private_hosts: tuple[str, ...] = ()
 
 
 class Egress(Protocol):

@@ -32,6 +32,9 @@ def agent_settings(agents: Mapping[str, AgentTable], prefix: str) -> dict[str, s
             "MODEL": table.model,
             "BASE_URL": table.base_url,
             "DRIVER": table.driver,
+            "KEY_HEADER": table.key_header,
+            "KEY_INSIDE": "yes" if table.key_inside else None,
+            "HOSTS": " ".join(table.hosts),
             "TELLS_USAGE": None if table.tells_usage else "no",
             **{f"ENV_{variable}": value for variable, value in table.env.items()},
         }

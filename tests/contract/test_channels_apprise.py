@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pandar_daemon.adapters.channels.outbound import Resolve
 from pandar_daemon.adapters.channels.registry import ChannelOptions, Registry
+from pandar_daemon.adapters.resolving import Resolve
 from pandar_daemon.domain.channel import HOSTED, SERVICES
 from pandar_daemon.ports import Channels, Fate
 from tests.contract.test_channels_outbound import names

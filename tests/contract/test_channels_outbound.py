@@ -7,13 +7,9 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 import pytest
 
-from pandar_daemon.adapters.channels.outbound import (
-    ANSWER_MAX,
-    Blocked,
-    Guard,
-    Resolve,
-    is_public,
-)
+from pandar_daemon.adapters.channels.outbound import ANSWER_MAX, Blocked, Guard
+from pandar_daemon.adapters.resolving import Resolve
+from pandar_daemon.domain.addresses import is_public
 from tests.support.receiver import LOCAL, receiving
 
 _REFUSED = """

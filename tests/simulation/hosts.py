@@ -82,9 +82,12 @@ class NoAgents:
 
     names: Collection[str] = ()
 
-    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:
+    def launch(
+        self, name: str, assignment: Assignment, home: Path, *, boxed: bool = False
+    ) -> Launch:
         """See `Agents.launch`."""
-        raise FileNotFoundError(f"no agent {name} for task {assignment.task_id} in {home}")
+        what = f"boxed agent {name}" if boxed else f"agent {name}"
+        raise FileNotFoundError(f"no {what} for task {assignment.task_id} in {home}")
 
     def driver(self, name: str) -> Driver:
         """See `Agents.driver`."""

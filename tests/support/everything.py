@@ -97,6 +97,7 @@ def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
     yield tell.OpenSession(**held, agent="demo", session_id="s-1")
     yield tell.AnswerQuestion(**held, question="?", answer="!", by="proxy:demo")
     yield tell.ReportNarrowed(**held, changes=["policy auto → manual"], refused=["level"])
+    yield tell.ReportBlocked(**held, host="example.org", port=443, reason="not on the list")
     for outcome in tell.Outcome:
         for kind in (did.FailureKind.EXIT_CODE, did.FailureKind.DENIED):
             yield tell.FinishExecution(

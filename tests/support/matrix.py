@@ -94,6 +94,7 @@ COMMANDS: Final[Mapping[str, TaskCommand]] = MappingProxyType(
         "answered": s.answer(),
         "switch": s.switch(),
         "narrowed": s.narrowed(),
+        "blocked": s.blocked(),
         "link": s.link(),
     }
 )

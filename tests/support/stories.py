@@ -336,6 +336,18 @@ def narrowed(*, by: int = 1) -> tell.ReportNarrowed:
     )
 
 
+def blocked(*, by: int = 1) -> tell.ReportBlocked:
+    """Return that a program of an execution was kept from calling a host."""
+    return tell.ReportBlocked(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        host="example.org",
+        port=443,
+        reason="not on the list",
+    )
+
+
 def answer(*, by: int = 1) -> tell.AnswerQuestion:
     """Return that a question of an execution was answered."""
     return tell.AnswerQuestion(

@@ -139,6 +139,7 @@ run.record             | F     | F    | F     | F    | F     | F  | F |   |
 run.session            | F     | F    | F     | F    | F     | F  | F |   |
 run.answered           | F     | F    | F     | F    | F     | F  | F |   |
 run.switch             | F     | F    | F     | F    | F     | F  | F |   |
+run.blocked            | F     | F    | F     | F    | F     | F  | F |   |
 run.finish             | F     | F    | F     | F    | F     | F  | F |   |
 run.ended              | F     | F    | F     | F    | F     | F  | F |   |
 run.narrowed           | F     | F    | F     | F    | F     | F  | F |   |

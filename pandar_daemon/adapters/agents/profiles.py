@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pandar_daemon.adapters.agents.doors import Key
 from pandar_daemon.adapters.agents.quirks import Quirks
 
 ACP: Final = "acp"
@@ -23,6 +24,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     ``program`` is a file of an npm package, run by Node.js; without one, ``argv`` is all of it.
     ``environment`` is beside what every agent gets. An entry that names a value the owner did not
     set is left out, as is a line of a file that does. One of ``keys`` must be in the environment.
+    ``server`` is where its model is when the owner names no other.
     """
 
     name: str
@@ -32,7 +34,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     environment: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
     defaults: Mapping[str, str] = {}
-    keys: tuple[str, ...] = ()
+    keys: tuple[Key, ...] = ()
+    server: str = ""
     tells_usage: bool = True
     denies_softly: bool = True
     driver: str = ACP
@@ -55,7 +58,12 @@ CLAUDE: Final = Profile(
         "DISABLE_ERROR_REPORTING": "1",
         "DISABLE_TELEMETRY": "1",
     },
-    keys=("ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_AUTH_TOKEN"),
+    keys=(
+        Key("ANTHROPIC_API_KEY", "X-Api-Key", ""),
+        Key("CLAUDE_CODE_OAUTH_TOKEN"),
+        Key("ANTHROPIC_AUTH_TOKEN"),
+    ),
+    server="https://api.anthropic.com",
     quirks=Quirks(agent="claude", steers=True),
 )
 
@@ -94,7 +102,8 @@ CODEX: Final = Profile(
     },
     files={".codex/config.toml": _CODEX_CONFIG},
     defaults={"base_url": "https://api.openai.com/v1"},
-    keys=("OPENAI_API_KEY",),
+    keys=(Key("OPENAI_API_KEY"),),
+    server="https://api.openai.com/v1",
     denies_softly=False,  # its only way to reject aborts the turn
     quirks=Quirks(agent="codex"),
 )
@@ -108,6 +117,7 @@ CODEX_APP_SERVER: Final = Profile(
     files=CODEX.files,
     defaults=CODEX.defaults,
     keys=CODEX.keys,
+    server=CODEX.server,
     driver=APP_SERVER,
     quirks=Quirks(agent="codex", includes_cached=True, steers=True),
 )
@@ -133,7 +143,8 @@ GEMINI: Final = Profile(
         "GEMINI_TELEMETRY_ENABLED": "false",
     },
     files={".gemini/settings.json": _GEMINI_SETTINGS},
-    keys=("GEMINI_API_KEY",),
+    keys=(Key("GEMINI_API_KEY", "X-Goog-Api-Key", ""),),
+    server="https://generativelanguage.googleapis.com",
     quirks=Quirks(agent="gemini", tells_by_title=True),
 )
 

@@ -2,13 +2,14 @@
 
 What can be set for an agent, as ``PANDAR_AGENT_<NAME>_<WHAT>``: ``API_KEY``, ``BASE_URL``,
 ``MODEL``; ``DRIVER`` (``acp`` or, for codex, ``app-server``); ``ENV_<VARIABLE>`` for anything
-else in its environment; ``COMMAND`` for an agent of the owner's own that speaks ACP, with
-``TELLS_USAGE=no`` when it never tells what it consumed.
+else in its environment, ``$base_url`` and ``$api_key`` in it being these; ``COMMAND`` for an agent
+of the owner's own that speaks ACP, with ``TELLS_USAGE=no`` when it never tells what it consumed.
+For boxes: ``KEY_HEADER``, in which a key is sent when not as a bearer; ``HOSTS`` it calls besides
+its model; ``KEY_INSIDE=yes`` when its key has to be inside.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -21,7 +22,9 @@ from msgspec.structs import replace
 
 from events.instant import Instant
 from events.running import Assignment
+from pandar_daemon.adapters.agents import places
 from pandar_daemon.adapters.agents.acp import AcpDriver
+from pandar_daemon.adapters.agents.arranging import arranged, enclosed
 from pandar_daemon.adapters.agents.codex_app_server import CodexDriver
 from pandar_daemon.adapters.agents.profiles import (
     ACP,
@@ -36,9 +39,9 @@ from pandar_daemon.ports.agents import Driver, Launch
 
 PREFIX: Final = "PANDAR_AGENT_"
 _SETTING: Final = re.compile(
-    PREFIX + r"([A-Z0-9_]+?)_(API_KEY|BASE_URL|MODEL|DRIVER|COMMAND|TELLS_USAGE|ENV_\w+)"
+    PREFIX + r"([A-Z0-9_]+?)_(API_KEY|BASE_URL|MODEL|DRIVER|COMMAND|TELLS_USAGE"
+    r"|KEY_HEADER|KEY_INSIDE|HOSTS|ENV_\w+)"
 )
-_VALUE: Final = re.compile(r"\$(home|api_key|base_url|model)\b")
 _NO: Final = frozenset({"no", "false", "0"})
 
 
@@ -81,36 +84,36 @@ class Registry:
         """Return the profile of an agent; raises ``KeyError`` for an unknown one."""
         return self._profiles[name]
 
-    def launch(self, name: str, assignment: Assignment, home: Path) -> Launch:
+    def launch(
+        self, name: str, assignment: Assignment, home: Path, *, boxed: bool = False
+    ) -> Launch:
         """Return how to start it; raises ``OSError`` that says what is missing and what to do."""
         model = assignment.metadata.get("model")
-        return self.launched(name, home, model if isinstance(model, str) else "")
+        return self.launched(name, home, model if isinstance(model, str) else "", boxed=boxed)
 
-    def launched(self, name: str, home: Path, model: str = "") -> Launch:
+    def launched(self, name: str, home: Path, model: str = "", *, boxed: bool = False) -> Launch:
         """Return how to start it, whatever the task; with a model other than the configured one."""
         profile = self._profiles[name]
         argv = self._argv(profile)
         given = self._settings.get(name, {})
         given = {**given, "MODEL": model} if model else given
-        values = {**profile.defaults, **_values(given), "home": str(home)}
-        own = {
-            variable: told
-            for variable, text in profile.environment.items()
-            if (told := _told(text, values)) is not None
-        }
-        own |= {key.removeprefix("ENV_"): given[key] for key in given if key.startswith("ENV_")}
-        if profile.keys and not any(own.get(key) for key in profile.keys):
+        outer = arranged(profile, given, home)
+        if profile.keys and not any(outer.environment.get(key.variable) for key in profile.keys):
             raise PermissionError(
                 f"{name} has no key: set {PREFIX}{_upper(name)}_API_KEY for the runner"
             )
+        found = enclosed(profile, given, home, PREFIX + _upper(name)) if boxed else outer
         return Launch(
             argv=argv,
-            environment={**self._common(home), **own},
-            files={path: _file(text, values) for path, text in profile.files.items()},
+            environment={**self._common(home), **found.environment},
+            files=found.files,
             tells_usage=profile.tells_usage,
             denies_softly=profile.denies_softly,
             hears_reasons=profile.quirks.steers,
-            model=values.get("model") or "",
+            model=found.model,
+            models=found.models,
+            readable=self._readable(profile, argv) if boxed else (),
+            hosts=found.hosts,
         )
 
     def driver(self, name: str) -> Driver:
@@ -142,6 +145,12 @@ class Registry:
                 f"{profile.name} is not installed: run `pandar agents install {profile.name}`"
             )
         return (self.node(), str(program), *profile.argv)
+
+    def _readable(self, profile: Profile, argv: tuple[str, ...]) -> tuple[str, ...]:
+        if profile.name == "demo" and argv[0] == sys.executable:
+            return places.of_python()
+        packages = [self._packages / profile.name] if profile.program else []
+        return (*places.outside(packages), *places.of_program(argv[0], self._path))
 
     def _common(self, home: Path) -> dict[str, str]:
         return {
@@ -185,23 +194,6 @@ def _set(known: Profile | None, name: str, given: Mapping[str, str]) -> Profile:
         raise ConfigError(f"{PREFIX}{_upper(name)}_COMMAND: {error}") from error
     tells = given.get("TELLS_USAGE", "yes").lower() not in _NO
     return replace(base, program="", argv=argv, tells_usage=base.tells_usage and tells)
-
-
-def _values(given: Mapping[str, str]) -> dict[str, str]:
-    named = {"api_key": "API_KEY", "base_url": "BASE_URL", "model": "MODEL"}
-    return {name: given[key] for name, key in named.items() if key in given}
-
-
-def _told(text: str, values: Mapping[str, str], *, quoted: bool = False) -> str | None:
-    """Return a text with its values, ``None`` when one of them is not set."""
-    if any(found not in values for found in _VALUE.findall(text)):
-        return None
-    return _VALUE.sub(lambda m: json.dumps(values[m[1]]) if quoted else values[m[1]], text)
-
-
-def _file(text: str, values: Mapping[str, str]) -> str:
-    lines = (_told(line, values, quoted=True) for line in text.splitlines(keepends=True))
-    return "".join(line for line in lines if line is not None)
 
 
 def _upper(name: str) -> str:

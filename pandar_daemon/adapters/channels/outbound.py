@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,19 +21,13 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 
+from pandar_daemon.adapters.resolving import Resolve, resolved
+from pandar_daemon.domain.addresses import is_public
+
 ANSWER_MAX: Final = 65_536
 """Bytes of an answer that are read."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5)
 RESOLVE_SEC: Final = 5.0
-
-Address = IPv4Address | IPv6Address
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Returns the addresses of a host; raises ``OSError``."""
-
-_TRANSLATED: Final = ip_network("64:ff9b::/96")
-"""NAT64: the last 32 bits are the IPv4 address that is meant."""
-_COMPATIBLE: Final = ip_network("::/96")
-_RELAYS: Final = ip_network("192.88.99.0/24")
 
 
 class Blocked(Exception):
@@ -47,45 +40,6 @@ class Answer(Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-
-def is_public(text: str) -> bool:
-    """Return whether an IP address belongs to somebody on the public internet."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    meant = _embedded(address)
-    return all(map(_is_public, meant)) and (address in _TRANSLATED or _is_public(address))
-
-
-def _is_public(address: Address) -> bool:
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not address.is_link_local
-        and not (isinstance(address, IPv6Address) and address.is_site_local)
-        and address not in _RELAYS
-    )
-
-
-def _embedded(address: Address) -> list[Address]:
-    """Return the IPv4 addresses an IPv6 address stands for."""
-    if isinstance(address, IPv4Address):
-        return []
-    found: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
-    found += address.teredo or ()
-    if address in _COMPATIBLE or address in _TRANSLATED:
-        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in found if one is not None]
-
-
-async def resolved(host: str, port: int) -> Sequence[str]:
-    """Return the addresses the system knows for a host; raises ``OSError``."""
-    loop = asyncio.get_running_loop()
-    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(info[4][0]) for info in infos]
 
 
 class Guard:

@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from pandar_daemon.adapters.channels.apprise import AppriseChannel
 from pandar_daemon.adapters.channels.mail import MailChannel, Smtp
-from pandar_daemon.adapters.channels.outbound import Guard, Resolve, resolved
+from pandar_daemon.adapters.channels.outbound import Guard
 from pandar_daemon.adapters.channels.slack import API, HOOKS, SlackChannel
 from pandar_daemon.adapters.channels.webhook import WebhookChannel
+from pandar_daemon.adapters.resolving import Resolve, resolved
 from pandar_daemon.domain.channel import (
     BadChannel,
     Mail,
