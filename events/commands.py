@@ -37,6 +37,8 @@ Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 Id = Annotated[int, Meta(ge=1, le=ID_MAX)]
 User = Annotated[str, Meta(min_length=1, max_length=128)]
 GitUrl = Annotated[str, Meta(max_length=2_048)]
+BranchName = Annotated[str, Meta(max_length=200)]
+Setup = Annotated[str, Meta(max_length=COMMAND_MAX)]
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 """What the store holds as an ``integer``."""
 Cron = Annotated[str, Meta(min_length=9, max_length=200)]
@@ -148,11 +150,18 @@ class ExpireConfirmation(Command, frozen=True, kw_only=True):
 
 
 class CreateProject(Command, frozen=True, kw_only=True):
-    """Make a project; the caller owns it."""
+    """Make a project; the caller owns it.
+
+    Its tasks work on clones of the repository at ``git_url``, a URL or an absolute path, from
+    ``base_branch``; where that is empty, from the one the repository itself names. ``setup`` is a
+    shell command that makes a fresh clone ready.
+    """
 
     name: Name
     git_url: GitUrl = ""
     description: Description = ""
+    base_branch: BranchName = ""
+    setup: Setup = ""
 
 
 class UpdateProject(Command, frozen=True, kw_only=True):
@@ -161,6 +170,8 @@ class UpdateProject(Command, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     git_url: GitUrl | UnsetType = UNSET
     description: Description | UnsetType = UNSET
+    base_branch: BranchName | UnsetType = UNSET
+    setup: Setup | UnsetType = UNSET
 
 
 class AddMember(Command, frozen=True, kw_only=True):

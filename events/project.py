@@ -25,6 +25,8 @@ class ProjectCreated(Event, frozen=True, kw_only=True, tag="project.created"):
     owner: str
     git_url: str = ""
     description: str = ""
+    base_branch: str = ""
+    setup: str = ""
 
 
 class ProjectUpdated(Event, frozen=True, kw_only=True, tag="project.updated"):
@@ -33,6 +35,8 @@ class ProjectUpdated(Event, frozen=True, kw_only=True, tag="project.updated"):
     name: str | UnsetType = UNSET
     git_url: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
+    base_branch: str | UnsetType = UNSET
+    setup: str | UnsetType = UNSET
 
 
 class MemberAdded(Event, frozen=True, kw_only=True, tag="member.added"):

@@ -16,6 +16,8 @@ from events.instant import Instant
 from events.secret import DataKey, SealedSecret
 from events.task import Cut, FailureKind, Json, OnTimeout, Usage
 
+Count = Annotated[int, Meta(ge=0, le=ID_MAX)]
+
 
 class Claim(Command, frozen=True, kw_only=True):
     """A runner with free slots asks for work; the answer is `Assignments`.
@@ -218,6 +220,25 @@ class Outcome(StrEnum):
     PAUSED = "paused"  # it is to go on at ``until``, for the provider's quota is used up
 
 
+class RecordCheckpoint(OfExecution, frozen=True, kw_only=True):
+    """The files of an execution, as they are now, are kept under ``ref`` in its clone.
+
+    See `events.task.TaskCheckpointed`.
+    """
+
+    ref: Annotated[str, Meta(min_length=1, max_length=200)]
+    commit: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}\Z")]
+    base: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}\Z")]
+    branch: Annotated[str, Meta(max_length=300)] = ""
+    commits: Count = 0
+    files: Count = 0
+    insertions: Count = 0
+    deletions: Count = 0
+    patch_bytes: Count = 0
+    cut: bool = False
+    skipped: Annotated[list[str], Meta(max_length=20)] = []
+
+
 class FinishExecution(OfExecution, frozen=True, kw_only=True):
     """An execution has ended and no process of it is left."""
 
@@ -250,6 +271,17 @@ class Resume(Struct, frozen=True, kw_only=True):
     summary: str = ""
 
 
+class Repository(Struct, frozen=True, kw_only=True):
+    """What a task works on a clone of, from ``base_branch``: empty is the one it names itself.
+
+    ``url`` is a URL or an absolute path; ``setup`` a shell command that makes a clone ready.
+    """
+
+    url: str
+    base_branch: str = ""
+    setup: str = ""
+
+
 class Assignment(Struct, frozen=True, kw_only=True):
     """One execution leased to a runner."""
 
@@ -270,6 +302,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     resume: Resume | None = None
     spent: Usage = Usage()
     confines: Confines = Confines()
+    repository: Repository | None = None
 
 
 class Assignments(Struct, frozen=True, kw_only=True):
@@ -311,5 +344,6 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "ended": ListEnded,
     "narrowed": ReportNarrowed,
     "blocked": ReportBlocked,
+    "checkpoint": RecordCheckpoint,
 }
 """The runner's side, ``pandar.v1.run.{action}.{runner}``."""

@@ -308,6 +308,28 @@ class EgressBlocked(Event, frozen=True, kw_only=True, tag="task.egress_blocked")
     omitted: int = 0
 
 
+class TaskCheckpointed(Event, frozen=True, kw_only=True, tag="task.checkpointed"):
+    """The files of the task as they were then are kept as ``commit``, under ``ref`` in its clone.
+
+    Counted against ``base``, where its branch began: ``commits`` of its own, ``files`` changed,
+    committed or not. Of the patch ``patch_bytes`` are kept; ``cut`` when that is not all of it.
+    ``skipped`` names files that were left out, and why.
+    """
+
+    execution_id: UUID
+    ref: str
+    commit: str
+    base: str
+    branch: str = ""
+    commits: int = 0
+    files: int = 0
+    insertions: int = 0
+    deletions: int = 0
+    patch_bytes: int = 0
+    cut: bool = False
+    skipped: list[str] = []
+
+
 class TaskPaused(Event, frozen=True, kw_only=True, tag="task.paused"):
     """The execution ended and goes on by itself at ``until``: ``reason`` is ``quota``."""
 
@@ -478,4 +500,5 @@ TaskEvent = (
     | TaskCancelled
     | TaskRetried
     | ExecutionLost
+    | TaskCheckpointed
 )

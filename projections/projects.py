@@ -24,6 +24,8 @@ PROJECTS_TABLE: Final = Table(
         ("updated_at", "timestamptz"),
         ("version", "bigint"),
         ("position", "bigint"),
+        ("base_branch", "text"),
+        ("setup", "text"),
     ),
     key=("id",),
     indexes=("(owner)",),
@@ -59,6 +61,8 @@ def _values(recorded: Recorded, event: Event) -> Row:
                 "name": storable(event.name),
                 "git_url": storable(event.git_url),
                 "description": storable(event.description),
+                "base_branch": storable(event.base_branch),
+                "setup": storable(event.setup),
                 "owner": event.owner,
                 "created_at": recorded.recorded_at,
             }
@@ -67,6 +71,8 @@ def _values(recorded: Recorded, event: Event) -> Row:
                 ("name", event.name),
                 ("git_url", event.git_url),
                 ("description", event.description),
+                ("base_branch", event.base_branch),
+                ("setup", event.setup),
             )
             return {name: storable(value) for name, value in new if value is not UNSET}
         case _:
@@ -86,7 +92,7 @@ def _membership(recorded: Recorded, project: int, event: Event) -> list[Change]:
 
 PROJECTS: Final = ReadModel(
     name="projects",
-    version=1,
+    version=2,
     tables=(PROJECTS_TABLE, MEMBERS_TABLE),
     handles=("project.", "member."),
     on=_on,

@@ -31,6 +31,7 @@ from events.task import (
     SessionOpened,
     StartRequested,
     TaskCancelled,
+    TaskCheckpointed,
     TaskCompleted,
     TaskConfirmed,
     TaskCreated,
@@ -216,6 +217,12 @@ def _parked(_event: TaskParked) -> str:
 @summary.register
 def _resumed(event: TaskResumed) -> str:
     return f"Goes on at {event.runner_id}"
+
+
+@summary.register
+def _checkpointed(event: TaskCheckpointed) -> str:
+    files = "1 file" if event.files == 1 else f"{event.files} files"
+    return f"Kept its files: {files} changed, +{event.insertions} -{event.deletions}"
 
 
 @summary.register

@@ -37,6 +37,8 @@ def project_card(row: ProjectRow, now: datetime, look: Look) -> str:
     values = {
         "about": about,
         "repository": one_line(row.git_url or ""),
+        "base branch": one_line(row.base_branch or ""),
+        "setup": harmless(row.setup or "").strip(),
         "owner": one_line(str(row.owner or "")),
         "made": age(row.created_at, now),
         "members": "\n".join(

@@ -86,6 +86,8 @@ class ProjectRow(Struct, frozen=True, kw_only=True):
     name: str
     owner: str | int | None = None
     git_url: str | None = ""
+    base_branch: str | None = ""
+    setup: str | None = ""
     description: str | None = ""
     created_at: datetime | None = None
     members: list[Json] = []

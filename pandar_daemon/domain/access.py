@@ -132,6 +132,7 @@ ACTION_PERMISSION: Final[dict[str, Permission]] = {
     "run.finish": Permission.RUNNER_RUN,
     "run.ended": Permission.RUNNER_RUN,
     "run.narrowed": Permission.RUNNER_RUN,
+    "run.checkpoint": Permission.RUNNER_RUN,
 }
 """What each command needs, by ``category.action``."""
 

@@ -18,8 +18,10 @@ from msgspec import UNSET, Meta, Struct
 from events.calls import GATE_NAMES
 from events.commands import (
     Command,
+    CreateProject,
     CreateSchedule,
     CreateTask,
+    UpdateProject,
     UpdateSchedule,
     UpdateTask,
     User,
@@ -33,6 +35,7 @@ from pandar_daemon.domain.confining import Confinement, level_in
 from pandar_daemon.domain.egress import fault_of
 from pandar_daemon.domain.guard import dangerous
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
+from pandar_daemon.domain.repository import repository_faults
 
 METADATA_MAX: Final = 16_384
 """Bytes of a task's metadata as JSON: it travels with every assignment to a runner."""
@@ -168,6 +171,8 @@ def _faults(
             yield from nul_faults(value, name)
     if isinstance(command, CreateTask | CreateSchedule | UpdateSchedule):
         yield from _command_faults(command.command)
+    if isinstance(command, CreateProject | UpdateProject):
+        yield from repository_faults(command.git_url, command.base_branch)
     if isinstance(command, CreateTask):
         yield from _work_faults(command, agents)
     if isinstance(metadata, dict):

@@ -28,6 +28,8 @@ class Project(Struct, frozen=True):
     git_url: str = ""
     description: str = ""
     members: dict[str, MemberRole] = {}
+    base_branch: str = ""
+    setup: str = ""
 
     def role_of(self, user: str) -> str | None:
         """Return ``owner``, a `MemberRole`, or ``None`` for somebody who does not belong."""
@@ -73,6 +75,8 @@ def _create(project: Project, command: do.CreateProject, user: str) -> list[did.
             owner=user,
             git_url=command.git_url,
             description=command.description,
+            base_branch=command.base_branch,
+            setup=command.setup,
         )
     ]
 
@@ -87,7 +91,13 @@ def evolve(project: Project, event: Event) -> Project:
     match event:
         case did.ProjectCreated():
             return Project(
-                project.project_id, event.owner, event.name, event.git_url, event.description
+                project.project_id,
+                event.owner,
+                event.name,
+                event.git_url,
+                event.description,
+                base_branch=event.base_branch,
+                setup=event.setup,
             )
         case did.ProjectUpdated():
             return msgspec.structs.replace(project, **stated(event))

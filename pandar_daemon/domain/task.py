@@ -43,6 +43,7 @@ TaskCommand = (
     | tell.ReportNarrowed
     | tell.ReportBlocked
     | tell.FinishExecution
+    | tell.RecordCheckpoint
     | Dispatch
 )
 
@@ -90,6 +91,8 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
             return task_agents.narrowed(task, command)
         case tell.ReportBlocked():
             return task_agents.blocked(task, command)
+        case tell.RecordCheckpoint():
+            return task_agents.checkpoint(task, command)
         case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():

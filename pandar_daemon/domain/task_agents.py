@@ -68,6 +68,29 @@ def open_session(task: Task, command: tell.OpenSession) -> list[did.TaskEvent]:
     return [opened]
 
 
+def checkpoint(task: Task, command: tell.RecordCheckpoint) -> list[did.TaskEvent]:
+    """Record what is kept of its files; silent when that is known."""
+    live_of(task, command.execution_id, command.epoch)
+    if task.checkpoint == command.ref:
+        return []
+    return [
+        did.TaskCheckpointed(
+            execution_id=command.execution_id,
+            ref=command.ref,
+            commit=command.commit,
+            base=command.base,
+            branch=command.branch,
+            commits=command.commits,
+            files=command.files,
+            insertions=command.insertions,
+            deletions=command.deletions,
+            patch_bytes=command.patch_bytes,
+            cut=command.cut,
+            skipped=command.skipped,
+        )
+    ]
+
+
 def answered(task: Task, command: tell.AnswerQuestion) -> list[did.TaskEvent]:
     """Record the answer to a question that is no gate."""
     live_of(task, command.execution_id, command.epoch)

@@ -105,4 +105,5 @@ class Task(Struct, frozen=True):
     store: str = ""  # where its last execution was
     allowances: tuple[tuple[UUID | None, Allowance], ...] = ()  # for one execution, or for all
     spent: Usage = Usage()
+    checkpoint: str = ""  # the ref of the last one
     tail: str = ""  # the end of what the last execution of an agent said, if it is to go on

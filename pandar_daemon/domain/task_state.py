@@ -66,6 +66,8 @@ def evolve(task: Task, event: did.Event) -> Task:
         case did.SessionOpened():
             talk = Conversation(event.agent, event.session_id, event.store)
             return _with(task, conversation=talk)
+        case did.TaskCheckpointed():
+            return _with(task, checkpoint=event.ref)
         case did.AgentSwitched():
             return _with(task, agent=event.to_agent, conversation=None, switched=True)
         case did.TaskParked():

@@ -44,10 +44,12 @@ from pandar_daemon.ports import (
 )
 from pandar_daemon.services.claims import claims
 from pandar_daemon.services.requests import OWN, Request
-from pandar_daemon.services.streams import TASK, Loaded, Streams
+from pandar_daemon.services.streams import PROJECT, TASK, Loaded, Streams
 
 log = structlog.get_logger(__name__)
 
+PROJECT_AGE_SEC: Final = 60.0
+"""How long a change of a project by another process may go unnoticed, should its hint be lost."""
 RulesOf = Callable[[int, Json], Rules]
 """Returns what the calls of a task are judged by: its project and its metadata say."""
 ConfinesOf = Callable[[int, Json], Confines]
@@ -137,7 +139,8 @@ class Giver:
             loaded = await self._streams.load(TASK, int(id_of(receipt.stream)), fresh=True)
             live = loaded.state.execution
             if live is not None and live.execution_id == given.execution_id:
-                items.append(_assignment(loaded.state, loaded.traceparent, self._terms))
+                repository = await self._repository(loaded.state)
+                items.append(_assignment(loaded.state, loaded.traceparent, self._terms, repository))
         return items if receipts else None
 
     async def _give(self, slots: Slots, task_id: int, nth: int) -> tell.Assignment | None:
@@ -153,11 +156,12 @@ class Giver:
                     return None
                 if not slots.busy.isdisjoint(item.reserve):
                     return None
+                repository = await self._repository(loaded.state)
                 match await self._append(item):
                     case Appended(position=position):
                         slots.busy.update(item.reserve)
                         task = self._streams.advance(TASK, loaded, item, position)
-                        return _assignment(task, item.traceparent, self._terms)
+                        return _assignment(task, item.traceparent, self._terms, repository)
                     case Replayed():
                         slots.answered = True
                         return None
@@ -165,6 +169,16 @@ class Giver:
                         slots.busy.add(key)
                         return None
         return None
+
+    async def _repository(self, task: Task) -> tell.Repository | None:
+        """Return what the task's project has a clone of, ``None`` when it names nothing."""
+        loaded = await self._streams.load(PROJECT, task.project_id, max_age_sec=PROJECT_AGE_SEC)
+        project = loaded.state
+        if not project.git_url:
+            return None
+        return tell.Repository(
+            url=project.git_url, base_branch=project.base_branch, setup=project.setup
+        )
 
     async def _append(self, item: Append) -> Verdict | None:
         try:
@@ -210,7 +224,9 @@ def _command_id(request: Request, nth: int) -> str:
     return f"{OWN}claim-{hashlib.sha256(name.encode()).hexdigest()[:48]}"
 
 
-def _assignment(task: Task, traceparent: str | None, terms: Terms) -> tell.Assignment:
+def _assignment(
+    task: Task, traceparent: str | None, terms: Terms, repository: tell.Repository | None
+) -> tell.Assignment:
     assert task.execution is not None  # noqa: S101 - it is live
     return tell.Assignment(
         prompt=task.prompt,
@@ -230,4 +246,5 @@ def _assignment(task: Task, traceparent: str | None, terms: Terms) -> tell.Assig
         metadata=task.metadata,
         agent=task.agent,
         traceparent=traceparent,
+        repository=repository,
     )

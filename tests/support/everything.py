@@ -95,6 +95,7 @@ def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
             )
     yield tell.RecordCall(**held, call=CALL, verdict=Verdict.ALLOW, rule="r")
     yield tell.OpenSession(**held, agent="demo", session_id="s-1")
+    yield tell.RecordCheckpoint(**held, ref="refs/p/1", commit="c" * 40, base="b" * 40)
     yield tell.AnswerQuestion(**held, question="?", answer="!", by="proxy:demo")
     yield tell.ReportNarrowed(**held, changes=["policy auto → manual"], refused=["level"])
     yield tell.ReportBlocked(**held, host="example.org", port=443, reason="not on the list")

@@ -91,6 +91,7 @@ COMMANDS: Final[Mapping[str, TaskCommand]] = MappingProxyType(
         "record": s.record(),
         "record: approved": s.record(of=1),
         "session": s.open_session(),
+        "checkpoint": s.checkpoint(),
         "answered": s.answer(),
         "switch": s.switch(),
         "narrowed": s.narrowed(),

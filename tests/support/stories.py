@@ -318,6 +318,20 @@ def open_session(session_id: str = "s-1", *, by: int = 1, store: str = "") -> te
     )
 
 
+def checkpoint(n: int = 1, *, by: int = 1) -> tell.RecordCheckpoint:
+    """Return that the n-th state of an execution's files was kept."""
+    return tell.RecordCheckpoint(
+        task_id=TASK_ID,
+        execution_id=execution(by),
+        epoch=by,
+        ref=f"refs/pandar/checkpoints/{by}-{n}",
+        commit="c" * 40,
+        base="b" * 40,
+        branch="pandar/42-tidy-up",
+        files=2,
+    )
+
+
 def switch(to_agent: str = "claude", *, by: int = 1) -> tell.SwitchAgent:
     """Return that another agent is to take over from an execution."""
     return tell.SwitchAgent(

@@ -236,6 +236,8 @@ class ProjectRow(Answer, frozen=True, kw_only=True):
     updated_at: Instant
     version: int
     position: int
+    base_branch: str
+    setup: str
 
 
 class Project(ProjectRow, frozen=True, kw_only=True):
