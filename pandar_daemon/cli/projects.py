@@ -40,7 +40,7 @@ def project() -> None:
 @as_json
 @asks
 @click.pass_context
-def create(ctx: click.Context, *, name: str, as_json: bool, **about: str | None) -> None:
+def create(ctx: click.Context, /, *, name: str, as_json: bool, **about: str | None) -> None:
     """Make a project; you own it."""
     from pandar_daemon.cli.showing import say_project  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def create(ctx: click.Context, *, name: str, as_json: bool, **about: str | None)
 @as_json
 @asks
 @click.pass_context
-def update(ctx: click.Context, *, project_id: int, as_json: bool, **about: str | None) -> None:
+def update(ctx: click.Context, /, *, project_id: int, as_json: bool, **about: str | None) -> None:
     """Give a project new values; what is not named stays, and "" empties it."""
     from pandar_daemon.cli.showing import say_project  # noqa: PLC0415
 

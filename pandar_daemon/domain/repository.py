@@ -14,9 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from events.problem import FieldError
 
-_SCP: Final = re.compile(
-    r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?[A-Za-z0-9.][A-Za-z0-9.-]*:(?![:/]/).+"
-)
+_NAME: Final = r"[A-Za-z0-9._][A-Za-z0-9._-]*"
+_SCP: Final = re.compile(rf"(?:{_NAME}@)?{_NAME}:(?![:/]/)(?!-).+")
 """``user@host:path``, which is ssh."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _SCHEMES: Final = frozenset({"https", "http", "ssh"})
@@ -26,7 +25,7 @@ _SLUG_MAX: Final = 40
 URL_RULE: Final = (
     "an https: or ssh: URL, user@host:path, or the absolute path of a folder on the runner"
 )
-_PASSWORD_RULE: Final = "must hold no password: the repository's credential is a secret of its own"
+_BARE_RULE: Final = "must hold no password: the repository's credential is a secret of its own"
 _PLAIN_RULE: Final = "http: is unencrypted, and only for this machine: use https:"
 _BRANCH_RULE: Final = "must be the name of a branch, such as main"
 
@@ -60,7 +59,7 @@ def _parts_fault(url: str, scheme: str) -> str:
     if not host or host.startswith("-") or (parts.username or "").startswith("-"):
         return URL_RULE
     if password is not None:
-        return _PASSWORD_RULE
+        return _BARE_RULE
     return _PLAIN_RULE if scheme == "http" and host not in _LOOPBACK else ""
 
 
