@@ -112,6 +112,8 @@ class Execution:
     async def _receive(self, signal: AnySignal) -> None:
         for effect in self._session.receive(signal):
             await self._perform(effect)
+        if self._session.reason is not None:
+            self._stage.give_up()
 
     async def _perform(self, effect: Effect) -> None:
         match effect:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from pandar_daemon.domain.money import Price
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault
 from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.trees import Trees
 from pandar_daemon.telemetry import Metrics
 
 
@@ -30,5 +31,6 @@ class Means(Struct, frozen=True, kw_only=True):
     clock: Clock
     metrics: Metrics
     path: str
+    trees: Trees
     prices: Mapping[str, Price] = {}
     vault: Vault | None = None

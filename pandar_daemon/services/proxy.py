@@ -27,6 +27,7 @@ from pandar_daemon.domain.hearing import (
 )
 from pandar_daemon.domain.proxy_texts import answer_in, proxy_prompt
 from pandar_daemon.ports import Agents, Clock, Driver, Process, ProcessHost
+from pandar_daemon.services.making import Tree
 from pandar_daemon.services.workspace import agent_spec
 
 log = structlog.get_logger(__name__)
@@ -55,7 +56,12 @@ class Proxy:
         self._host = host
         self._clock = clock
         self._until = 0.0
+        self._tree: Tree | None = None
         self._process: Process | None = None
+
+    def work_in(self, tree: Tree) -> None:
+        """Start it in this folder."""
+        self._tree = tree
 
     async def allow_until(self, boottime: float) -> None:
         """Let it run as long as the execution it helps."""
@@ -82,11 +88,17 @@ class Proxy:
             await process.wait()
 
     async def _ask(self, question: str) -> str | None:
+        assert self._tree is not None  # noqa: S101 - whom it helps runs there
         execution = msgspec.structs.replace(
             self._assignment, agent=self._name, execution_id=self._clock.new_id()
         )
         work = agent_spec(
-            self._data, execution, self._agents, until=self._until, home_suffix="-proxy"
+            self._data,
+            execution,
+            self._agents,
+            self._tree,
+            until=self._until,
+            home_suffix="-proxy",
         )
         self._process = process = await self._host.start(work.spec)
         driver = self._agents.driver(self._name)

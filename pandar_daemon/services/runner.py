@@ -39,9 +39,11 @@ from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault, Wire
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution
+from pandar_daemon.services.git import Git
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.publisher import publish
+from pandar_daemon.services.trees import Trees
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -102,11 +104,14 @@ class Runner:
         self.draining = False
         self._ttl = lease_ttl_sec
         self._wire = wire
+        folder = data.absolute()
+        git = Git(host, clock, home=folder / "mirrors", path=path)
         self._means = Means(
             runner_id=f"r-{clock.new_id().hex}",
             store="",
             agents=agents,
-            data=data.absolute(),
+            data=folder,
+            trees=Trees(folder, git, clock),
             host=host,
             spools=spools,
             outputs=outputs,

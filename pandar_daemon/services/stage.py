@@ -33,6 +33,7 @@ from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.questions import Answers, Questions
+from pandar_daemon.services.workplace import Workplace
 from pandar_daemon.services.workspace import Work, begun_afresh, prepare, workspace_of
 
 log = structlog.get_logger(__name__)
@@ -56,35 +57,55 @@ class Stage:
         self._line = line
         self._tell = tell
         self._consent = Consent(line, options, means.clock)
+        self._place = Workplace(assignment, means, self._show)
         self._work: Work | None = None
         self._process: Process | None = None
         self._spool: Spool | None = None
         self._agent: AgentRun | None = None
         self._questions: Questions | None = None
         self._farewell: asyncio.Task[None] | None = None
+        self._shown = False
         self._proxy = self._make_proxy()
 
     async def begin(self, until: float) -> None:
-        """Start the process; raises ``OSError``, leaving nothing behind."""
+        """Make its folder ready and start the process; raises ``OSError``, leaving no process."""
         means = self._means
-        spool = self._open_spool()
+        self._spool = spool = self._open_spool()
         lines = begun_afresh(self._assignment, means.data)
-        rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
-        self._assignment = rules.assignment
         try:
+            tree = await self._place.ready()
+            rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
+            self._assignment = rules.assignment
             await rules.tell(self._line)
-            work = prepare(means.data, self._assignment, means.agents, until=until, path=means.path)
+            if self._proxy is not None:
+                self._proxy.work_in(tree)
+            work = prepare(
+                means.data, self._assignment, means.agents, tree, until=until, path=means.path
+            )
             self._process = await means.host.start(work.spec)
         except OSError:
-            spool.remove()
+            await self._let_go(spool)
             raise
-        self._work, self._spool = work, spool
+        self._work = work
         for line in (*lines, *rules.lines):
             await self._show(f"{line}\n".encode())
         if work.launch is None:
             self._questions = self._watch(self._process)
         else:
             self._agent = self._converse(work, self._process)
+
+    def give_up(self) -> None:
+        """Make no more ready what is not to be started any more."""
+        self._place.give_up()
+
+    async def _let_go(self, spool: Spool) -> None:
+        """Keep what a setup showed before it failed."""
+        self._spool = None
+        if not self._shown:
+            spool.remove()
+            return
+        spool.seal()
+        await publish(spool, self._means.outputs)
 
     async def attend(self, publishes: Callable[[], bool]) -> None:
         """Return when the tree is dead and its output published, or left for our successor.
@@ -246,6 +267,7 @@ class Stage:
     async def _show(self, data: bytes) -> None:
         """Keep what it shows, as long as it can be kept."""
         at = self._now()
+        self._shown = True
         try:
             if self._spool is not None:
                 self._spool.append(data)

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from events.running import Assignment
 from pandar_daemon.ports import Agents, Launch, Spec
+from pandar_daemon.services.making import Tree
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 
@@ -34,27 +35,42 @@ def begun_afresh(assignment: Assignment, data: Path) -> list[str]:
     return ["The workspace of earlier attempts is gone: this one begins afresh."]
 
 
-def prepare(data: Path, assignment: Assignment, agents: Agents, *, until: float, path: str) -> Work:
-    """Make the folders of a task, unless an earlier attempt did, and return what to run in them.
+def prepare(
+    data: Path, assignment: Assignment, agents: Agents, tree: Tree, *, until: float, path: str
+) -> Work:
+    """Make a task's home, unless an earlier attempt did, and return what to run in its tree.
 
     ``workspaces/task-<id>`` and ``homes/task-<id>`` stay for the attempts to come. Raises
     ``OSError`` naming the folder that could not be made, or what the agent needs.
     """
     if assignment.prompt:
-        return agent_spec(data, assignment, agents, until=until)
+        return agent_spec(data, assignment, agents, tree, until=until)
+    return command_spec(data, assignment, assignment.command, tree, until=until, path=path)
+
+
+def command_spec(
+    data: Path, assignment: Assignment, command: str, tree: Tree, *, until: float, path: str
+) -> Work:
+    """Return how to run a shell command in a task's tree; raises ``OSError`` as `prepare` does."""
     workspace, home = _folders(data, assignment.task_id)
     spec = Spec(
         execution_id=assignment.execution_id,
-        argv=(_shell(), "-c", assignment.command),
+        argv=(_shell(), "-c", command),
         cwd=str(workspace),
-        environment=_environment(assignment, home, path),
+        environment={**_environment(assignment, home, path), **tree.environment},
         until=until,
     )
     return Work(spec=spec, home=str(home))
 
 
 def agent_spec(
-    data: Path, assignment: Assignment, agents: Agents, *, until: float, home_suffix: str = ""
+    data: Path,
+    assignment: Assignment,
+    agents: Agents,
+    tree: Tree,
+    *,
+    until: float,
+    home_suffix: str = "",
 ) -> Work:
     """Make a task's workspace and a home for its agent, and return how to start that there.
 
@@ -70,7 +86,7 @@ def agent_spec(
         execution_id=assignment.execution_id,
         argv=launch.argv,
         cwd=str(workspace),
-        environment={**launch.environment, **_tags(assignment)},
+        environment={**launch.environment, **_tags(assignment), **tree.environment},
         until=until,
         piped=True,
     )

@@ -31,7 +31,7 @@ from tests.support.trees import (
 )
 from tests.support.waiting import until
 
-# ruff: noqa: PTH115, PTH208 - what matters is how many names there are
+# ruff: noqa: PTH115 - what matters is how many names there are
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -29,8 +29,6 @@ from tests.support.trees import (
 )
 from tests.support.waiting import PATIENCE_SEC, until
 
-# ruff: noqa: PTH208 - what matters is how many names there are
-
 OPEN = "/proc/self/fd"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -17,8 +17,6 @@ from pandar_daemon.ports import Spec
 from tests.support.trees import hanging, result_of, running_in, spec_of
 from tests.support.waiting import until
 
-# ruff: noqa: PTH208 - what matters is how many names there are
-
 OPEN = "/proc/self/fd"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

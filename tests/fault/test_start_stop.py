@@ -90,7 +90,7 @@ def children() -> set[str]:
 
 def descriptors() -> int:
     """Return how many descriptors this process has open."""
-    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - names are all we need
+    return len(os.listdir("/dev/fd"))
 
 
 @pytest.mark.parametrize("name", NAMES)
