@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 from events.confinement import Level
 from events.running import Assignment, Repository
 from pandar_daemon.domain.repository import local_path, task_branch
-from pandar_daemon.services.clearing import clear
+from pandar_daemon.ports import Folders
 from pandar_daemon.services.clone import Plan, make_clone, shared_files
 from pandar_daemon.services.enclosing import Enclose, Reach
 from pandar_daemon.services.git import Call, Git, Unprepared, complaint
@@ -27,6 +28,10 @@ from pandar_daemon.services.tree_records import Kept, Records
 log = structlog.get_logger(__name__)
 
 CHECKOUT_SEC: Final = 600.0
+_NEVER: Final = datetime.fromtimestamp(0, UTC)
+_CLEARED_MAX: Final = 5_000
+_CLEARINGS: Final = 20
+"""Times so many entries are removed at once; what is left then goes later."""
 _CHECK_OUT: Final = 'git reset --quiet --hard && cp .git/index "$0/index"'
 """The index is kept for `checkpoints`: what is not touched need not be read again."""
 
@@ -55,6 +60,7 @@ class Places(Struct, frozen=True, kw_only=True):
     records: Records
     git: Git
     mirrors: Mirrors
+    folders: Folders
 
 
 class Making:
@@ -92,7 +98,7 @@ class Making:
 
     async def clone(self, repository: Repository) -> Tree:
         """Make a clone on a branch of the task's own; raises ``OSError``, leaving no files."""
-        await asyncio.to_thread(self._begin_anew)
+        await self._begin_anew()
         reach = Reach(folder=str(self._scratch), home=str(self._scratch))
         names = await included_in(repository, self._places.git, reach, self._enclose)
         kept = await self._link(repository)
@@ -101,7 +107,7 @@ class Making:
             protected = await asyncio.to_thread(self._protected, kept)
             await self._check_out(protected)
         except OSError:
-            await asyncio.to_thread(self._begin_anew)  # what fills the disk must not stay
+            await self._begin_anew()  # what fills the disk must not stay
             raise
         self._places.records.keep(self._task, kept)
         return self._tree(kept, protected)
@@ -132,11 +138,23 @@ class Making:
             credential=self._credential,
         )
 
-    def _begin_anew(self) -> None:
-        self._places.records.keep(self._task, Kept())
+    async def _begin_anew(self) -> None:
+        """Leave nothing of what was begun; raises ``OSError`` when something is in the way."""
+        left = await asyncio.to_thread(self._places.folders.discard, [self._task])
+        if left:
+            raise OSError(f"cannot be moved out of the way: {', '.join(left)}")
         for folder in (self.workspace, self._scratch):
-            clear(folder.parent, folder.name)
             _folder(folder)
+        self._places.records.keep(self._task, Kept())
+        await self._clear()
+
+    async def _clear(self) -> None:
+        for _ in range(_CLEARINGS):
+            cleared = await asyncio.to_thread(
+                self._places.folders.clear, unused_since=_NEVER, limit=_CLEARED_MAX
+            )
+            if not cleared.more:
+                return
 
     async def _link(self, repository: Repository) -> Kept:
         async with self._held(repository) as mirror:

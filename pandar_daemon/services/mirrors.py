@@ -14,7 +14,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -93,13 +93,14 @@ class Mirrors:
         name = hashlib.sha256(url.encode()).hexdigest()[:32]
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._turns[name], _locked(self._folder / f"{name}.lock"):
-            began, mirror = self._fetched.get((name, project_id), (-1.0, None))
             path = self._folder / f"{name}.git"
+            _touch(path)
+            began, mirror = self._fetched.get((name, project_id), (-1.0, None))
             if mirror is None or began < since or not path.is_dir():
                 began = self._clock.boottime()
                 mirror = await self._fetch(path, url, credential or Credential())
                 self._fetched[name, project_id] = began, mirror
-            os.utime(path)  # when it was used last: see `unused`
+            _touch(path)
             yield mirror
 
     async def contains(self, mirror: Mirror, commit: str, tip: str) -> bool:
@@ -158,10 +159,11 @@ class Mirrors:
                 return line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD")
         return ""
 
-    def unused(self, days: float, now: float) -> list[Path]:
-        """Return the mirrors no task was made from for so long; ``now`` in Unix seconds."""
-        folders = self._folder.glob("*.git")
-        return [path for path in folders if path.stat().st_mtime < now - days * 86_400]
+
+def _touch(path: Path) -> None:
+    """Note that it is used: what nobody used for long is removed."""
+    with suppress(FileNotFoundError):
+        os.utime(path)
 
 
 def _packs(path: Path) -> int:

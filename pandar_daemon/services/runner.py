@@ -36,7 +36,7 @@ from events.running import (
 )
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.refusals import Refusal
-from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault, Wire
+from pandar_daemon.ports import Agents, Clock, Folders, Outputs, ProcessHost, Spools, Vault, Wire
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution
 from pandar_daemon.services.git import Git
@@ -81,6 +81,7 @@ class Runner:
         slots: int,
         lease_ttl_sec: float,
         host: ProcessHost,
+        folders: Folders,
         spools: Spools,
         outputs: Outputs,
         agents: Agents,
@@ -111,7 +112,7 @@ class Runner:
             store="",
             agents=agents,
             data=folder,
-            trees=Trees(folder, git, clock),
+            trees=Trees(folder, git, folders, clock),
             host=host,
             spools=spools,
             outputs=outputs,

@@ -18,6 +18,7 @@ class Housekeeping(Struct, frozen=True):
 
     room: Room
     retention: Retention
+    folders: DataFolders
 
 
 def housekeeping(parts: Parts, runner: Callable[[], Runner]) -> Housekeeping:
@@ -39,4 +40,4 @@ def housekeeping(parts: Parts, runner: Callable[[], Runner]) -> Housekeeping:
         clock=parts.clock,
         metrics=parts.metrics,
     )
-    return Housekeeping(room, retention)
+    return Housekeeping(room, retention, folders)

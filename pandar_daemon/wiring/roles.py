@@ -266,6 +266,7 @@ def _runner(parts: Parts) -> list[Service]:
         slots=settings.slots,
         lease_ttl_sec=settings.lease_ttl_sec,
         host=Host(settings.data),
+        folders=keeper.folders,
         spools=FileSpools(settings.data / "spool"),
         outputs=NatsOutputs(parts.connection, replicas=settings.nats_replicas),
         agents=parts.agents,

@@ -64,6 +64,7 @@ def runner_with_room(bus: NatsConnection, data: Path, reserve_bytes: int) -> Run
         slots=2,
         lease_ttl_sec=2.0,
         host=Host(data, grace_sec=0.3),
+        folders=DataFolders(data),
         spools=FileSpools(data / "spool"),
         outputs=NatsOutputs(bus),
         agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),

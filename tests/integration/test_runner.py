@@ -15,6 +15,7 @@ from events.running import Claim, LeaseState, Outcome, Renew
 from events.task import FailureKind
 from pandar_daemon.adapters.agents.registry import Registry
 from pandar_daemon.adapters.clock import SystemClock
+from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.sender import NatsSender
@@ -56,6 +57,7 @@ def runner_on(bus: NatsConnection, data: Path, *, slots: int = 4) -> Runner:
         slots=slots,
         lease_ttl_sec=2.0,
         host=Host(data, grace_sec=0.3),
+        folders=DataFolders(data),
         spools=FileSpools(data / "spool"),
         outputs=NatsOutputs(bus),
         agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),
@@ -178,6 +180,7 @@ async def test_nothing_of_ours_is_inherited(
     assert {line.partition("=")[0] for line in lines} - {"PWD", "SHLVL", "_"} == {
         *("PATH", "HOME", "TMPDIR", "USER", "LANG", "TERM"),
         *("PANDAR_EXECUTION_ID", "PANDAR_TASK_ID", "PANDAR_ATTEMPT", "PANDAR_RUNNER_HOME"),
+        "PANDAR_PORT_BASE",
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ import pytest
 
 from events.running import Assignment, Repository
 from pandar_daemon.adapters.clock import SystemClock
+from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.services.enclosing import Reach
 from pandar_daemon.services.errand import Told
@@ -65,15 +67,16 @@ def origin(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def trees(tmp_path: Path, host: Host) -> Trees:
+def data(tmp_path: Path) -> Path:
+    """Return a runner's data directory."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def trees(data: Path, host: Host) -> Trees:
     """Return the folders of a runner's tasks."""
-    return trees_at(tmp_path / "data", host)
-
-
-def trees_at(data: Path, host: Host) -> Trees:
-    """Return the folders of tasks in a data directory."""
     tool = Git(host, CLOCK, home=data / "mirrors", path=ENVIRONMENT["PATH"])
-    return Trees(data, tool, CLOCK)
+    return Trees(data, tool, DataFolders(data), CLOCK)
 
 
 def given(url: Path | str, task: int = 1, **fields: object) -> Assignment:
@@ -206,10 +209,10 @@ async def test_a_retry_needs_no_repository(trees: Trees, origin: Path) -> None:
     assert f"the repository {origin} cannot be" in await refused(trees, given(origin, 2))
 
 
-async def test_what_was_not_finished_is_made_anew(trees: Trees, origin: Path) -> None:
+async def test_what_was_not_finished_is_made_anew(trees: Trees, origin: Path, data: Path) -> None:
     """A folder whose making broke off is not taken for whole."""
     await refused(trees, given(origin, base_branch="nowhere"))
-    (trees._workspaces / "task-1" / "left").write_text("half")
+    (data / "workspaces" / "task-1" / "left").write_text("half")
     tree = await ready(trees, given(origin))
     assert not (Path(tree.path) / "left").exists()
 
@@ -321,50 +324,35 @@ async def test_tasks_given_together_fetch_once(
     assert (await ready(trees, given(origin, 5))).base == tip
 
 
-async def test_a_removed_task_leaves_nothing_and_takes_nothing(
-    trees: Trees, origin: Path, tmp_path: Path
-) -> None:
-    """Whatever its agent made of its folders: links, forbidden and endlessly deep ones."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "kept").touch()
-    tree = Path((await ready(trees, given(origin))).path)
-    other = await ready(trees, given(origin, 11))
-    (tree / "link").symlink_to(outside)
-    (tree / "forbidden/inner").mkdir(parents=True)
-    (tree / "forbidden/inner/file").touch()
-    (tree / "forbidden/inner").chmod(0)
-    (tree / "forbidden").chmod(0)
-    deep(tree, 1_500)
-    homes = trees._homes
-    (homes / "task-1-proxy").mkdir(parents=True)
-    (homes / "task-11").mkdir()
-    (homes / "task-1").symlink_to(outside)
-    trees.remove(1)
-    trees.remove(1)
-    assert os.listdir(outside) == ["kept"]
-    assert "task-1" not in os.listdir(tree.parent)
-    assert os.listdir(homes) == ["task-11"]
+async def test_a_removed_task_leaves_nothing(trees: Trees, origin: Path, data: Path) -> None:
+    """Folder and record go together, those of others stay; and it can begin once more."""
+    tree, other = await ready(trees, given(origin)), await ready(trees, given(origin, 11))
+    commit(Path(tree.path), {"mine": "1"})
+    clear(data, [1], CLOCK.now())
+    assert sorted(os.listdir(data / "workspaces")) == [".removing", "task-11"]
+    assert sorted(os.listdir(data / "trees")) == [".removing", "task-11", "task-11.json"]
     assert git(Path(other.path), "fsck", "--strict") == ""
-    assert (await ready(trees, given(origin))).branch
+    assert not (Path((await ready(trees, given(origin))).path) / "mine").exists()
 
 
-def deep(folder: Path, depth: int) -> None:
-    """Make folders within folders, deeper than any path may be long."""
-    at = os.open(folder, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d" * 50, dir_fd=at)
-        inner = os.open("d" * 50, os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = inner
-    os.close(at)
-
-
-async def test_mirrors_nobody_uses_are_removed(trees: Trees, origin: Path) -> None:
+async def test_mirrors_nobody_uses_are_removed(trees: Trees, origin: Path, data: Path) -> None:
     """Clones keep what they shared with them."""
     tree = await ready(trees, given(origin))
-    now = CLOCK.now().timestamp()
-    assert trees.remove_mirrors(1.0, now) == []
-    assert len(trees.remove_mirrors(1.0, now + 2 * 86_400)) == 1
+    clear(data, [], CLOCK.now() - timedelta(days=1))
+    assert len(mirrors(data)) == 1
+    clear(data, [], CLOCK.now() + timedelta(days=1))
+    assert mirrors(data) == []
     assert git(Path(tree.path), "fsck", "--strict") == ""
     assert (await ready(trees, given(origin, 2))).base == tree.base
+
+
+def mirrors(data: Path) -> list[str]:
+    """Return the mirrors there are."""
+    return [name for name in os.listdir(data / "mirrors") if name.endswith(".git")]
+
+
+def clear(data: Path, tasks: list[int], unused_since: datetime) -> None:
+    """Remove what is left of tasks, and mirrors unused for so long."""
+    folders = DataFolders(data)
+    assert folders.discard(tasks) == []
+    assert folders.clear(unused_since=unused_since, limit=10_000).left == ()

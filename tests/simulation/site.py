@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.services.arrivals import Arrivals
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.bell import Bell
@@ -267,6 +268,7 @@ def _runner(parts: Parts) -> list[Service]:
         slots=SLOTS,
         lease_ttl_sec=TTL_SEC,
         host=machine.host(parts.process),
+        folders=DataFolders(machine.data),
         spools=machine.spools(),
         outputs=SimOutputs(parts.site.bus, parts.link),
         agents=NoAgents(),

@@ -143,7 +143,7 @@ run.blocked            | F     | F    | F     | F    | F     | F  | F |   |
 run.finish             | F     | F    | F     | F    | F     | F  | F |   |
 run.ended              | F     | F    | F     | F    | F     | F  | F |   |
 run.narrowed           | F     | F    | F     | F    | F     | F  | F |   |
-run.checkpoint| F     | F    | F     | F    | F     | F  | F |   |
+run.checkpoint         | F     | F    | F     | F    | F     | F  | F |   |
 """
 ASKERS: list[tuple[Principal, str | None]] = [
     (who(Role.ADMIN), None),
