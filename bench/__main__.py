@@ -18,13 +18,13 @@ from pathlib import Path
 
 import structlog
 
-from bench import appending, consent, crowd, flow, results, running, slow_disk
+from bench import appending, consent, crowd, egress, flow, results, running, slow_disk
 from bench.figures import Figure
 from bench.peers import contest
 from bench.scale import FULL, QUICK, Scale
 from bench.site import site
 
-PARTS = ("append", "slow", "flow", "daemon", "consent", "peers", "crowd")
+PARTS = ("append", "slow", "flow", "daemon", "consent", "peers", "crowd", "egress")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,6 +62,8 @@ async def _measure(data: Path, scale: Scale, parts: Collection[str]) -> list[Fig
         figures += await _told("peers", contest.measure(data / "peers", scale))
     if "crowd" in parts:
         figures += await _told("crowd", crowd.measure(data / "crowd", scale))
+    if "egress" in parts:
+        figures += await _told("egress", egress.measure(scale))
     return figures
 
 

@@ -28,6 +28,9 @@ class Scale(Struct, frozen=True, kw_only=True):
     crowd_clients: int  # a multiple of 500: ten projects, 50 streams a user
     crowd_runners: int  # of 10 slots each
     crowd_rest_sec: float
+    tunnel_mib: int
+    tunnel_rounds: int
+    tunnel_requests: int
 
 
 FULL = Scale(
@@ -51,6 +54,9 @@ FULL = Scale(
     crowd_clients=1_000,
     crowd_runners=50,
     crowd_rest_sec=5.0,
+    tunnel_mib=512,
+    tunnel_rounds=5,
+    tunnel_requests=300,
 )
 
 QUICK = Scale(
@@ -74,4 +80,7 @@ QUICK = Scale(
     crowd_clients=500,
     crowd_runners=5,
     crowd_rest_sec=2.0,
+    tunnel_mib=128,
+    tunnel_rounds=3,
+    tunnel_requests=50,
 )

@@ -269,6 +269,10 @@ def _no_hosts(found: Configuration) -> Iterator[FieldError]:
         for n, host in enumerate(hosts):
             if fault := fault_of(host):
                 yield FieldError(field=f"{path}[{n}]", rule=fault)
+    for n, host in enumerate(found.sandbox.private_hosts):
+        if host.startswith("*."):
+            rule = f"{host} is not one host: name each"
+            yield FieldError(field=f"sandbox.private_hosts[{n}]", rule=rule)
 
 
 _TAKEN: Final = frozenset({*GATE_NAMES, UNCLASSIFIED, MANUAL})

@@ -10,16 +10,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.support import fake_anthropic, fake_gemini, fake_openai
 
 
 class FakeModels:
-    """A running server. ``unknown`` are requests it had no answer for."""
+    """A running server. ``unknown`` are requests it had no answer for.
+
+    ``keys`` are the headers of requests that say whose they are.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.unknown: list[str] = []
+        self.keys: set[tuple[str, str]] = set()
 
     def settings(self) -> dict[str, str]:
         """Return what to set for the agents so that they talk to this server."""
@@ -32,13 +37,22 @@ class FakeModels:
 
     def app(self) -> web.Application:
         """Return the application."""
-        app = web.Application(client_max_size=64 * 2**20)
+        app = web.Application(client_max_size=64 * 2**20, middlewares=[self._note])
         app.router.add_post("/anthropic/v1/messages", fake_anthropic.messages)
         app.router.add_post("/anthropic/v1/messages/count_tokens", fake_anthropic.count_tokens)
         app.router.add_post("/openai/v1/responses", fake_openai.responses)
         app.router.add_post("/gemini/{version}/models/{model}", fake_gemini.generate)
         app.router.add_route("*", "/{tail:.*}", self._other)
         return app
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.keys |= {
+            (name, request.headers[name])
+            for name in ("Authorization", "X-Api-Key", "X-Goog-Api-Key")
+            if name in request.headers
+        }
+        return await handler(request)
 
     async def _other(self, request: web.Request) -> web.Response:
         self.unknown.append(f"{request.method} {request.path}")

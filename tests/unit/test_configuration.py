@@ -123,6 +123,20 @@ def test_rules_of_a_task() -> None:
     assert (odd.policy, odd.gates) == ("auto_with_gates", ["billing"])
 
 
+def test_whom_a_task_may_call() -> None:
+    """All may call some, a project others, a task what it names; private ones are the owner's."""
+    found = parse(
+        b"[sandbox]\nhosts = ['a.test', 'npm.corp:4873']\nprivate_hosts = ['npm.corp:4873']\n"
+        b"[projects.7]\nhosts = ['b.test']",
+        "x.toml",
+    )
+    network = {"sandbox": {"network": {"allow": ["c.test"]}, "private_hosts": ["c.test"]}}
+    confines = found.confines_for(7, network)
+    assert confines.hosts == ["a.test", "npm.corp:4873", "b.test", "c.test"]
+    assert confines.private_hosts == ["npm.corp:4873"]
+    assert found.confines_for(8, {}).hosts == ["a.test", "npm.corp:4873"]
+
+
 def test_gates_that_are_known() -> None:
     """A task may name the gates of all, the owner's and its project's."""
     found = parse(WHOLE, "x.toml")
@@ -177,6 +191,13 @@ WRONG = {
     "[projects.7]\nowner = 'x'": ["projects.7.owner: is not known here; there are gates, deny"],
     "[agents.x]\nargv = 'x'": ["agents.x.argv: expected a list, got text"],
     "[agents.x]\nbase_url = 'x'": ["agents.x.base_url: expected a URL such as https://host/path"],
+    "[agents.x]\nhosts = ['*']": ["agents.x.hosts[0]: '*' is no name of a host"],
+    "[agents.x]\nkey_header = 'X Y'": ["agents.x.key_header: expected the name of a header"],
+    "[sandbox]\nhosts = ['ok.test', '*.com']": ["sandbox.hosts[1]: *.com means too many: name"],
+    "[sandbox]\nprivate_hosts = ['*.corp.test']": [
+        "sandbox.private_hosts[0]: *.corp.test is not one host"
+    ],
+    "[projects.7]\nhosts = ['127.1']": ["projects.7.hosts[0]: '127.1' is no usual form of an"],
     "[channels.x]": ["channels.x.url: is required"],
     "[smtp]\nhost = 'x'": ["smtp.from: is required"],
     "[smtp]\nhost = 'x'\nfrom = 'x'": ["smtp.from: expected a mail address"],

@@ -143,6 +143,15 @@ def test_an_unknown_channel_is_refused(channel: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "host", ["*", "*.com", "http://a.test", "127.1", "user@a.test", "a.test:0"]
+)
+def test_hosts_are_those_that_can_be_called(host: str) -> None:
+    """What names nobody, or too many, is told with its place."""
+    network = {"sandbox": {"network": {"allow": ["a.test:8443", host]}}}
+    assert list(faults(lambda: options(network, AGENTS))) == ["metadata.sandbox.network.allow[1]"]
+
+
+@pytest.mark.parametrize(
     ("work", "metadata", "field"),
     [
         ({}, {}, "command"),

@@ -26,7 +26,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     tls_ports: frozenset[int] = frozenset({443})
 
 
-CHUNK: int = 65_536
+CHUNK: int = 262_144
 """Bytes that are read at a time."""
 READ_AHEAD: int = 262_144
 """Bytes of one side that are held while the other does not take them, twice over."""

@@ -41,7 +41,7 @@ class Gatekeeper:
     ) -> None:
         self._rules = outward.rules
         self._listed = patterns_of(outward.hosts)
-        self._private = patterns_of(outward.private_hosts)
+        self._private = [each for each in patterns_of(outward.private_hosts) if not each.below]
         self._inquire, self._blocked = inquire, blocked
         self._dialer, self._bounds = dialer, bounds
         self._questions: dict[Host, asyncio.Task[Permission]] = {}

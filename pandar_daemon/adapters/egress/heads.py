@@ -24,10 +24,15 @@ _OF_THIS_HOP: Final = frozenset(
 )
 _FRAMING: Final = (b"transfer-encoding", b"content-length")
 _KEYS: Final = frozenset(
-    {b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"x-auth-token"}
+    {
+        *(b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"x-auth-token"),
+        *(b"x-goog-iam-authorization-token", b"ocp-apim-subscription-key", b"cookie"),
+    }
 )
 """By whose account a model is called is the owner's affair: what a box says of it is dropped."""
-_KEYS_ASKED: Final = frozenset({"key", "api_key", "api-key", "apikey", "access_token"})
+_KEYS_ASKED: Final = frozenset(
+    {"key", "api_key", "api-key", "apikey", "access_token", "oauth_token", "subscription-key"}
+)
 _UNPACKABLE: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
 """An answer in another form, or in parts, could hold a key that nobody sees."""
 

@@ -202,8 +202,11 @@ class _Box:
     ) -> None:
         try:
             await forward(client, Peer(*server, h11.CLIENT, self._bounds), head, mask)
-        finally:
+        except BaseException:
             server[1].transport.abort()
+            raise
+        finally:
+            server[1].close()
 
     async def _admitted(self, client: Peer, called: Host) -> Sequence[str]:
         """Return the addresses of a host, unless who waits for them leaves first."""
