@@ -58,7 +58,7 @@ async def test_its_model_is_behind_a_door(
     cwd: Path,
     door: socket.socket,
     name: str,
-    settings: Mapping[str, str],
+    settings: dict[str, str],
     header: tuple[str, str],
 ) -> None:
     """It works, the model's server sees the owner's key alone, and inside nobody can."""
