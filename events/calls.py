@@ -128,13 +128,15 @@ class Rules(Struct, frozen=True, kw_only=True):
     """What the calls of a task are judged by; goes to the runner with the assignment.
 
     ``gates`` are those it stops at, from the registry or ``own``; ``denied`` is never done,
-    whatever anybody decided.
+    whatever anybody decided; ``allowed`` are commands nobody is asked about, if nothing denies
+    them.
     """
 
     policy: str = "auto_with_gates"
     gates: list[str] = []
     own: list[GateRule] = []
     denied: list[GateRule] = []
+    allowed: list[GateRule] = []
 
 
 class Scope(StrEnum):

@@ -61,7 +61,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class GateTable(_Table, frozen=True, kw_only=True):
-    """A gate of the owner's, or with ``[deny.…]`` something that is never done."""
+    """A gate of the owner's; in ``[deny.…]`` what is never done, in ``[allow.…]`` never asked."""
 
     match: Match
     severity: Severity = Severity.MEDIUM
@@ -73,6 +73,7 @@ class ProjectTable(_Table, frozen=True, kw_only=True):
 
     gates: dict[Name, GateTable] = {}
     deny: dict[Name, GateTable] = {}
+    allow: dict[Name, GateTable] = {}
     hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
     limits: Wish = Wish()
     protected: list[Text] | None = None
@@ -152,6 +153,7 @@ class Configuration(_Table, frozen=True, kw_only=True):
     stop_at: list[Name] | None = None
     gates: dict[Name, GateTable] | list[Name] = {}
     deny: dict[Name, GateTable] = {}
+    allow: dict[Name, GateTable] = {}
     projects: dict[Number, ProjectTable] = {}
     agents: dict[Name, AgentTable] = {}
     channels: dict[Name, ChannelTable] = {}
@@ -189,6 +191,7 @@ class Configuration(_Table, frozen=True, kw_only=True):
             [gate for gate in named if isinstance(gate, str)],
             _rules({**self.own, **project.gates}),
             _rules({**self.deny, **project.deny}),
+            _rules({**self.allow, **project.allow}),
         )
 
     def confines_for(self, project_id: int, metadata: Json) -> Confines:
@@ -256,7 +259,13 @@ def parse(content: bytes, name: str) -> Configuration:
 
 def _senseless(found: Configuration) -> list[FieldError]:
     """Return faults of what can be read and cannot be meant."""
-    return [*_taken(found), *_unknown(found), *_unmatched(found), *_no_hosts(found)]
+    return [
+        *_taken(found),
+        *_unknown(found),
+        *_unmatched(found),
+        *_no_hosts(found),
+        *_too_wide(found),
+    ]
 
 
 def _no_hosts(found: Configuration) -> Iterator[FieldError]:
@@ -301,6 +310,21 @@ def _unmatched(found: Configuration) -> Iterator[FieldError]:
             if table.match == Match():
                 rule = "must state one of kinds, tools, commands, paths, hosts"
                 yield FieldError(field=f"{path}.{name}.match", rule=rule)
+
+
+def _too_wide(found: Configuration) -> Iterator[FieldError]:
+    """Yield each rule that allows without naming commands, or names all of them."""
+    allowed = [("allow", found.allow)]
+    allowed += [(f"projects.{number}.allow", p.allow) for number, p in found.projects.items()]
+    for path, tables in allowed:
+        for name, table in tables.items():
+            field = f"{path}.{name}.match"
+            if not table.match.commands or table.match.paths or table.match.hosts:
+                rule = "must state commands, and no paths or hosts: they are all that it allows by"
+                yield FieldError(field=field, rule=rule)
+            elif any(pattern.lstrip()[:1] in {"*", "?", "["} for pattern in table.match.commands):
+                rule = "must begin each command with the name of a program"
+                yield FieldError(field=f"{field}.commands", rule=rule)
 
 
 def _gates_in(found: Configuration) -> list[tuple[str, Mapping[str, GateTable]]]:

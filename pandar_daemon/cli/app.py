@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "secrets": ("secrets:secrets", "Keep the master key that secrets are sealed under."),
     "agents": ("agents:agents", "Install agents, and see which of them work."),
     "usage": ("usage:usage", "Sum what tasks consumed, and what that cost."),
+    "guard": ("guard:guard", "Try commands on the guard."),
     "policy": ("policy:policy", "Try a policy on what happened."),
     "events": ("events:events", "Watch what happens."),
     "notify": ("notify:notify", "Show what receivers of messages need to know."),

@@ -168,6 +168,8 @@ def _is_plain_sed(script: Word) -> bool:
 
 _AWK_DOUBT: Final = re.compile(r"system|getline|\||>|@|ENVIRON|\bclose\b|printf?\s*\(?[^;}]*>")
 
+_AWK_COMPARES: Final = re.compile(r"(?:\$\w+|\bN[RF]\b|\blength\b)\s*>\s*[\d.]+")
+
 
 def _awk(words: Sequence[Word]) -> Iterator[str]:
     """Yield a doubt about a program of awk that runs, reads or writes something else."""
@@ -180,7 +182,7 @@ def _awk(words: Sequence[Word]) -> Iterator[str]:
         at += 2 if text in {"-F", "-v", "--field-separator", "--assign"} else 1
     program = words[at] if at < len(words) else Word("")
     text = re.sub(r"[<>=!]=", "", program.text).replace("||", "")
-    if not program.known or _AWK_DOUBT.search(re.sub(r"\$\w+\s*>\s*[\d.]+", "", text)):
+    if not program.known or _AWK_DOUBT.search(_AWK_COMPARES.sub("", text)):
         yield "unclassified.inline_code"
 
 
@@ -197,8 +199,28 @@ def _ps(words: Sequence[Word]) -> Iterator[str]:
 
 def _tar(words: Sequence[Word]) -> Iterator[str]:
     letters = (w.text for w in words[1:] if re.fullmatch(r"-?[a-zA-Z]+", w.text))
-    if any("I" in text or "F" in text for text in letters):
+    if any({"I", "F", "P"}.intersection(text) for text in letters):
         yield "unclassified.options"
+
+
+def _make(words: Sequence[Word]) -> Iterator[str]:
+    """Yield a doubt about rules that lie elsewhere, and values that are commands themselves."""
+    for before, word in pairwise(words):
+        text = word.text
+        if before.text in {"-f", "--file", "--makefile"} and not _MAKEFILE.fullmatch(text):
+            yield "unclassified.script"
+        if re.match(r"-f.|--(?:make)?file=", text) and not _MAKEFILE.fullmatch(
+            re.sub(r"-f|--\w+=", "", text)
+        ):
+            yield "unclassified.script"
+        if re.search(r"=.*[;&|`<>]", text):
+            yield "unclassified.options"
+
+
+_MAKEFILE: Final = re.compile(
+    r"(?!/)(?!.*\.\.)(?:[\w.-]+/)*(?:(?:gnu)?makefile[\w.-]*|[\w-]+\.(?:mk|make|mak))",
+    re.IGNORECASE,
+)
 
 
 def _printenv(words: Sequence[Word]) -> Iterator[str]:
@@ -274,6 +296,7 @@ SPECIAL: Final[Mapping[str, Callable[[Sequence[Word]], Iterator[str]]]] = {
     "jq": _jq,
     "ps": _ps,
     "tar": _tar,
+    **dict.fromkeys(("make", "gmake"), _make),
     "printenv": _printenv,
     **dict.fromkeys(("set", "export", "declare", "typeset", "readonly"), _shows_all),
     "rsync": _rsync,

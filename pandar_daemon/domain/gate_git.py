@@ -46,7 +46,6 @@ _RULES: Final = {
     "credential-cache": "secrets_access.store",
     "daemon": "network_egress.upload",
     "instaweb": "network_egress.upload",
-    "lfs": "network_egress.git",
     "annex": "network_egress.upload",
 }
 _HARMLESS_KEYS: Final = re.compile(
@@ -291,6 +290,7 @@ _SPECIAL: Final[Mapping[str, Callable[[Sequence[Word]], Iterator[str]]]] = {
             "prune": "network_egress.git",
         }
     ),
+    "lfs": _nested({"push": "git_push_protected.push", "pull": "network_egress.git"}),
     "subtree": _nested({"push": "git_push_protected.push", "pull": "network_egress.git"}),
     "svn": _nested({"dcommit": "git_push_protected.push", "fetch": "network_egress.git"}),
     "p4": _nested({"submit": "git_push_protected.push"}),

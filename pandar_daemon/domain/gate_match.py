@@ -13,9 +13,11 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from events.calls import Match, ToolCall
+from events.calls import GateRule, Match, ToolCall
 from pandar_daemon.domain.gate_paths import paths_in
 from pandar_daemon.domain.shell_run import Run
+from pandar_daemon.domain.shell_runs import KEYWORDS
+from pandar_daemon.domain.shell_words import split
 
 _HOST = re.compile(r"(?:\w[\w+.-]*://)?(?:[^/@\s]*@)?(\[[^\]]*\]|[\w.-]+)(?::[\w-]+)?(?:/.*)?")
 
@@ -51,6 +53,44 @@ def matches(match: Match, call: ToolCall, command: Sequence[Run], workspace: str
     ]
     if all(lists):
         yield from lists[0] if lists else [Part()]
+
+
+def allowed(rules: Sequence[GateRule], call: ToolCall) -> str:
+    """Return the name of the first rule that allows a call, empty when none does.
+
+    A rule that allows fits narrowly: the call is one simple command whose every word is what the
+    program gets, nothing is redirected, and the words fit a pattern as they stand.
+    """
+    simple = split(call.command)
+    if (
+        len(simple) != 1
+        or not simple[0].whole
+        or simple[0].redirects
+        or simple[0].ends.strip(";\n")
+    ):
+        return ""
+    words = simple[0].words
+    if not all(word.fixed for word in words) or words[0].text in KEYWORDS:
+        return ""
+    texts = tuple(word.text for word in words)
+    for rule in rules:
+        kinds, tools = rule.match.kinds, rule.match.tools
+        if (kinds and call.kind not in kinds) or (tools and not _any_fits(tools, [call.tool])):
+            continue
+        if any(fits_words(pattern, texts) for pattern in rule.match.commands):
+            return rule.name
+    return ""
+
+
+def fits_words(pattern: str, words: Sequence[str]) -> bool:
+    """Tell whether a pattern fits words one by one: ``*`` stays within a word.
+
+    A last word that is ``*`` alone fits all that follow.
+    """
+    wanted = pattern.split()
+    if wanted and wanted[-1] == "*":
+        wanted, words = wanted[:-1], words[: len(wanted) - 1]
+    return len(wanted) == len(words) and all(map(fnmatchcase, words, wanted))
 
 
 def _part(run: Run) -> Part:

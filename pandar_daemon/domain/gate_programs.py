@@ -142,7 +142,7 @@ def _looked_up(table: Verbs, name: str, operands: Sequence[Word]) -> Iterator[st
         elif name in SCRIPT_RUNNERS:
             yield from _tasks(iter(texts))
         return
-    if name == "yarn":
+    if name in {"yarn", "pnpm"}:
         yield from _tasks(iter(texts))  # any other word is the name of a script
     else:
         yield table.other

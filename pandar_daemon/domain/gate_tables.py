@@ -27,6 +27,7 @@ READERS: Final = names(
     " basename dirname realpath readlink md5sum sha1sum sha224sum sha256sum sha384sum sha512sum"
     " cksum b2sum sum base64 base32 xxd od hexdump strings jq yq grep egrep fgrep rg ag ack find fd"
     " fdfind sleep ps top free uptime lscpu lsblk bc expr factor numfmt gettext tput clear pathchk"
+    " history"
     " zcat zgrep bzcat xzcat zstdcat less more bat pygmentize colordiff delta difft cloc tokei scc"
     " diffstat sdiff look tsort expand unexpand iconv uuencode uudecode hostname tty pgrep lsof"
     " env yes logname users who w vmstat iostat pidof nm objdump readelf size ldd sdiff"
@@ -74,7 +75,7 @@ WRITES_ALL: Final = names(
     " unzstd dos2unix unix2dos rename sponge strip shred mkfifo"
 )
 """Programs that change every file their operands name."""
-WRITES_LAST: Final = names("cp ln install rsync scp")
+WRITES_LAST: Final = names("cp ln install rsync scp cpio")
 """Programs that write to the last operand, or where ``-t`` says."""
 DELETES: Final = names("rm unlink mv")
 """Programs after which the operands are gone."""
@@ -173,6 +174,8 @@ RUNS_MORE: Final[Mapping[str, tuple[str, ...]]] = {
     "make": ("--eval", "-E", "SHELL=", "MAKEFLAGS="),
     "gmake": ("--eval", "-E", "SHELL=", "MAKEFLAGS="),
     "cmake": ("-E", "-P"),
+    "ghc": ("-e", "-F", "-pgm"),
+    "pre-commit": ("-c", "--config"),
     "gcc": ("-wrapper", "-fplugin", "-specs", "-B"),
     "g++": ("-wrapper", "-fplugin", "-specs", "-B"),
     "clang": ("-fplugin", "-Xclang", "-B"),

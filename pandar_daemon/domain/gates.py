@@ -12,9 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
 from events.calls import LIST_MAX, TEXT_MAX, CallKind, Rules, ToolCall
 from pandar_daemon.domain.gate_match import matches
 from pandar_daemon.domain.gate_paths import (
@@ -36,12 +33,14 @@ from pandar_daemon.domain.gate_tables import (
     SETTING_FAMILIES,
     SETTINGS,
 )
+from pandar_daemon.domain.gate_walk import Known, walked
 from pandar_daemon.domain.gate_writes import deleted_by, written_by
 from pandar_daemon.domain.shell_run import Run
 from pandar_daemon.domain.shell_runs import runs
+from pandar_daemon.domain.shell_second import doubts
 from pandar_daemon.domain.shell_words import Redirect, Word
 
-__all__ = ["GATES", "RULES", "UNCLASSIFIED", "Gate", "Touch", "touched"]
+__all__ = ["GATES", "RULES", "UNCLASSIFIED", "Gate", "Touch", "rules_at", "touched"]
 
 _CHANGING: Final = frozenset({CallKind.EDIT, CallKind.DELETE, CallKind.MOVE})
 _SAYS_NOTHING: Final = frozenset({CallKind.EXECUTE, CallKind.OTHER})
@@ -65,6 +64,7 @@ def touched(call: ToolCall, rules: Rules, workspace: str, home: str) -> tuple[To
     command = runs(call.command) if call.command else []
     found = [
         *_of_command(command, place),
+        *map(touch, doubts(call.command)),
         *_of_call(call, place),
         *_own(call, command, rules, workspace),
     ]
@@ -124,32 +124,23 @@ def _change(call: ToolCall, path: str, place: Place) -> str:
 
 # --- a command --------------------------------------------------------------------------------
 
-_Known = dict[str, tuple[str, ...] | None]
-
-
-class _Walk(Struct):
-    """Goes from command to command: where it is, and what variables are."""
-
-    place: Place
-    here: dict[tuple[int, ...], tuple[str, ...]]
-    known: _Known
-
 
 def _of_command(command: Sequence[Run], place: Place) -> Iterator[Touch]:
-    walk = _Walk(place, {(): place.here}, _assigned(command))
-    for run in command:
-        now = msgspec.structs.replace(place, here=_here(walk, run.scope))
+    for run, now, known in walked(command, place):
         words = run.written[: _PART_MAX + 1]
         part = tuple(word.text for word in words[:_PART_MAX])
         fixed = all(word.fixed for word in words) and all(map(place.owns, now.here))
         fixed &= len(words) <= _PART_MAX
-        for rule in dict.fromkeys(_of_run(run, now, walk.known)):
+        for rule in dict.fromkeys(rules_at(run, now, known)):
             yield touch(rule, part, fixed=fixed and bool(now.here))
-        if run.name in {"cd", "pushd", "popd"}:
-            _go(walk, run, now)
 
 
-def _of_run(run: Run, place: Place, known: _Known) -> Iterator[str]:
+_PART_MAX: Final = 100
+"""Words of a command that a part of a call names."""
+
+
+def rules_at(run: Run, place: Place, known: Known) -> Iterator[str]:
+    """Yield the rules a run touches where it is; some twice."""
     yield from run.rules
     if not run.followed:
         yield from rules_of(run.words)
@@ -164,7 +155,7 @@ def _of_run(run: Run, place: Place, known: _Known) -> Iterator[str]:
 
 
 def _target(
-    word: Word, place: Place, known: _Known, rule_of: Callable[[str, Place], str]
+    word: Word, place: Place, known: Known, rule_of: Callable[[str, Place], str]
 ) -> Iterator[str]:
     paths = resolved(word, known)
     if paths is None:
@@ -173,7 +164,7 @@ def _target(
         yield from (rule for path in paths if path and (rule := rule_of(path, place)))
 
 
-def _redirected(redirect: Redirect, place: Place, known: _Known) -> Iterator[str]:
+def _redirected(redirect: Redirect, place: Place, known: Known) -> Iterator[str]:
     target = redirect.target
     if target.text.startswith(("/dev/tcp/", "/dev/udp/")):
         yield "network_egress.upload"
@@ -210,7 +201,7 @@ _NAMING: Final = frozenset(
 _HARMLESS_VALUE: Final = re.compile(r"NODE_OPTIONS=--max[-_]old[-_]space[-_]size=\d+")
 
 
-def _of_secrets(run: Run, place: Place, known: _Known) -> Iterator[str]:
+def _of_secrets(run: Run, place: Place, known: Known) -> Iterator[str]:
     words = [*run.words, *run.settings, *(r.target for r in run.redirects)]
     shown = {name for word in words for name in word.variables}
     if run.name in {"export", "declare", "typeset", "printenv"}:
@@ -223,7 +214,7 @@ def _of_secrets(run: Run, place: Place, known: _Known) -> Iterator[str]:
         yield "secrets_access.file"
 
 
-def _texts(word: Word, known: _Known) -> Sequence[str]:
+def _texts(word: Word, known: Known) -> Sequence[str]:
     return resolved(word, known) or [word.text]
 
 
@@ -240,57 +231,3 @@ def _opened(run: Run) -> Sequence[Word]:
         return run.arguments
     first = next((i for i, w in enumerate(run.arguments) if not w.text.startswith("-")), 0)
     return run.arguments[first + 1 :]
-
-
-# --- where a command is, and what it calls things ----------------------------------------------
-
-
-def _here(walk: _Walk, scope: tuple[int, ...]) -> tuple[str, ...]:
-    """Return the folders a scope may be in: its own, or those of what it is in."""
-    for length in range(len(scope), -1, -1):
-        if scope[:length] in walk.here:
-            return walk.here[scope[:length]]
-    return walk.place.here  # pragma: no cover - the outermost is always there
-
-
-def _go(walk: _Walk, run: Run, now: Place) -> None:
-    target = next((w for w in run.arguments if not w.text.startswith("-")), None)
-    dashed = any(word.text == "-" for word in run.arguments) or run.name == "popd"
-    paths = ["~"] if target is None else resolved(target, walk.known)
-    if dashed or paths is None or not now.here:
-        walk.here[run.scope] = ()
-        return
-    there = tuple(absolute for path in paths for absolute in now.absolute(path))
-    stays = () if run.ends == "&&" else now.here
-    walk.here[run.scope] = tuple(dict.fromkeys((*there, *stays)))[:_PLACES_MAX]
-
-
-_PART_MAX: Final = 100
-"""Words of a command that a part of a call names."""
-_PLACES_MAX: Final = 4
-"""Folders a command may be in that are followed."""
-_VALUES_MAX: Final = 8
-_SETS: Final = frozenset({"read", "mapfile", "readarray", "getopts", "printf", "unset", "select"})
-
-
-def _assigned(command: Sequence[Run]) -> _Known:
-    """Return the values of variables that a text gives itself, ``None`` where nobody knows."""
-    known: _Known = {}
-    for run in command:
-        for word in (*run.settings, *(run.arguments if run.name in {"export", "local"} else ())):
-            name, equals, value = word.text.partition("=")
-            if equals:
-                _learn(known, name, value if word.fixed else None)
-        if run.name == "for" and len(run.words) > 1:
-            for word in run.words[3:] or (Word("", known=False),):
-                _learn(known, run.words[1].text, word.text if word.known else None)
-        elif run.name in _SETS:
-            for word in run.arguments:
-                known[word.text] = None
-    return known
-
-
-def _learn(known: _Known, name: str, value: str | None) -> None:
-    earlier = known.get(name, ())
-    full = earlier is None or len(earlier) >= _VALUES_MAX
-    known[name] = None if value is None or full else (*(earlier or ()), value)

@@ -1,100 +1,277 @@
-"""A first guard: refuses ``sudo`` and ``rm -rf`` as words in command position of shell text.
+"""The command guard: deny, stop at a gate, ask, or allow, for the text of a command or a prompt.
 
-This is a guard against accidents. It is no wall: ``eval "$x"``, an alias or a script walk round
-it, and nothing relies on it. The wall is the sandbox the command runs in. It errs on the side of
-refusing in three places where plain prose reads as shell: after a line break, inside backticks,
-and in the lines of a here-document.
+A guard against accidents and carelessness, no wall; the wall is the sandbox. What is denied is
+denied to everybody. What nobody can tell is asked about. What a task's own gates say of a call is
+`judging`; this is the same for all tasks of a project, and needs nothing but the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 from typing import Final
 
-from pandar_daemon.domain.shell_runs import ASSIGNMENT, KEYWORDS
-from pandar_daemon.domain.shell_words import split
-from pandar_daemon.domain.shell_wrappers import WRAPPERS, Wrapper
+import msgspec
+from msgspec import Struct
 
-_FORBIDDEN: Final = frozenset({"sudo", "doas", "su", "pkexec"})
-_PLAIN: Final = Wrapper()
-_BODIES_MAX: Final = 3
-"""Here-documents within here-documents that are looked into."""
+from events.calls import TEXT_MAX, CallKind, Rules, Severity, ToolCall
+from pandar_daemon.domain.disguise import as_seen, hides
+from pandar_daemon.domain.gate_match import allowed, matches
+from pandar_daemon.domain.gate_paths import Place, place_of
+from pandar_daemon.domain.gate_rules import RULES, UNCLASSIFIED
+from pandar_daemon.domain.gate_walk import walked
+from pandar_daemon.domain.gates import rules_at
+from pandar_daemon.domain.guard_denials import DENIALS, denials, executes_fetched, is_fork_bomb
+from pandar_daemon.domain.guard_filing import dangerous
+from pandar_daemon.domain.guard_ordinary import is_ordinary
+from pandar_daemon.domain.guard_prose import (
+    commands_in,
+    is_mention,
+    is_program,
+    is_sentence,
+    is_talk,
+    neutral,
+)
+from pandar_daemon.domain.guard_written import runs_written
+from pandar_daemon.domain.shell_run import Run
+from pandar_daemon.domain.shell_runs import runs
+from pandar_daemon.domain.shell_second import doubts
+
+SOMEWHERE: Final = place_of("", "/workspace/tree", "/workspace/home")
+"""Where a command is thought to be while nobody says where it will run."""
 
 
-def dangerous(command: str) -> str | None:
-    """Return the fragment of shell text that is not allowed, ``None`` when there is none.
+class Decision(StrEnum):
+    """What the guard says, the gravest first."""
 
-    Never raises; takes time in proportion to the length of the text.
+    DENY = "deny"
+    GATE = "gate"
+    ASK = "ask"
+    ALLOW = "allow"
+
+
+class Guarded(Struct, frozen=True, kw_only=True):
+    """A decision, the rule it rests on, the gates that are touched, and why in words."""
+
+    decision: Decision
+    rule: str
+    gates: list[str] = []
+    why: str = ""
+
+
+class _Found(Struct, frozen=True):
+    """One thing that was found; ``run`` is what it was found in, if in one."""
+
+    decision: Decision
+    rule: str
+    why: str
+    gate: str = ""
+
+
+def check(
+    text: str,
+    rules: Rules = Rules(),  # noqa: B008 - frozen
+    place: Place = SOMEWHERE,
+    *,
+    filed: bool = True,
+) -> Guarded:
+    """Return what the guard says of a text; ``filed``: it is the command of a task.
+
+    ``rules`` are those of a project: what it denies and allows, and its own gates. Never raises;
+    takes time in proportion to the length of the text.
     """
-    fragments = (_judge(_innermost(words)) for words in _commands(command, 0))
-    return next((fragment for fragment in fragments if fragment), None)
+    found = [*_filed(text, rules)] if filed else [*_denied(text, rules)]
+    if len(text) > TEXT_MAX:
+        found.append(_ask("unclassified.cut"))
+    else:
+        found += _readings(text, rules, place)
+    return _sum(_excused(text, rules, found))
 
 
-def _commands(text: str, depth: int) -> Iterator[list[str]]:
-    for simple in split(text):
-        yield [word.text for word in simple.words]
-        for redirect in simple.redirects:
-            if redirect.body and depth < _BODIES_MAX:
-                yield from _commands(redirect.body, depth + 1)
+def refusal(command: str) -> str | None:
+    """Return why a task with this command cannot be filed, ``None`` when it can.
 
-
-def _judge(words: Sequence[str]) -> str | None:
-    if not words:
-        return None
-    name = _name(words[0])
-    if name in _FORBIDDEN:
-        return words[0]
-    flags = _flags(words[1:]) if name == "rm" else []
-    if any(map(_recursive, flags)) and any(map(_force, flags)):
-        return " ".join([words[0], *flags])
-    return None
-
-
-def _name(word: str) -> str:
-    return word.rpartition("/")[2]
-
-
-def _flags(words: Sequence[str]) -> list[str]:
-    """Return the options among the words; they may stand after operands, but not after ``--``."""
-    end = words.index("--") if "--" in words else len(words)
-    return [word for word in words[:end] if word.startswith("-") and word != "-"]
-
-
-def _recursive(flag: str) -> bool:
-    if flag.startswith("--"):
-        return "--recursive".startswith(flag)
-    return "r" in flag or "R" in flag
-
-
-def _force(flag: str) -> bool:
-    return "--force".startswith(flag) if flag.startswith("--") else "f" in flag
-
-
-def _innermost(words: Sequence[str]) -> Sequence[str]:
-    """Return what is left of keywords, assignments and wrappers: the command that runs."""
-    at = 0
-    while at < len(words) and _name(words[at]) not in _FORBIDDEN:
-        wrapper = _PLAIN if words[at] == "eval" else WRAPPERS.get(_name(words[at]))
-        if wrapper:
-            at = _after(wrapper, words, at + 1)
-        elif words[at] in KEYWORDS or ASSIGNMENT.match(words[at]):
-            at += 1
-        else:
-            break
-    return words[at:]
-
-
-def _after(wrapper: Wrapper, words: Sequence[str], at: int) -> int:
-    """Return where the wrapped command begins, past the wrapper's own options and operands.
-
-    An option that is not known is taken for one word.
+    Never raises; takes time in proportion to the length of the command.
     """
-    while at < len(words) and words[at].startswith("-"):
-        option = words[at]
-        if option == "--":
-            at += 1
-            break
-        if option in wrapper.lookups:
-            return len(words)
-        at += wrapper.options.length(option) or 1
-    return at + wrapper.operands
+    fragment = dangerous(command)
+    if fragment:
+        return f"must not run {fragment[:100]}"
+    found = check(command, filed=False)
+    return f"is refused: it {found.why}" if found.decision is Decision.DENY else None
+
+
+# --- readings ---------------------------------------------------------------------------------
+
+
+def _readings(text: str, rules: Rules, place: Place) -> Iterator[_Found]:
+    """Yield what is found in a text as it stands, as people mean it, and as it looks."""
+    command = runs(text)
+    plain = neutral(text)
+    talk = is_talk(text, _first(plain))
+    if talk:
+        command = [*command, *(runs(plain) if plain != text else [])]
+        command = [run for run in command if not is_mention(run)]
+        yield from (f for f in _of_reading(command, rules, place) if f.rule not in _OF_TALK)
+    else:
+        yield from _of_reading(command, rules, place)
+        yield from map(_ask, doubts(text))
+    if is_fork_bomb(text):
+        yield _deny("denied.fork_bomb")
+    yield from _looks(text, rules, place)
+
+
+_OF_TALK: Final = frozenset({"unclassified.program", "unclassified.unfinished"})
+"""Doubts that sentences arouse."""
+
+
+def _looks(text: str, rules: Rules, place: Place) -> Iterator[_Found]:
+    """Yield what is found in a text as it looks, and where no case is known, if that differs."""
+    if hides(text):
+        yield _ask("unclassified.disguised")
+    seen = as_seen(text)
+    if seen != text:
+        if fragment := dangerous(seen):
+            yield _forced(fragment)
+        if is_program(_first(seen).name) and not is_program(_first(text).name):
+            yield _ask("unclassified.disguised")
+    found = list(_of_reading(runs(seen), rules, place)) if seen != text else []
+    if any(run.name.lower() != run.name and is_program(run.name.lower()) for run in runs(seen)):
+        found += _of_reading(runs(_HOME.sub("$HOME", seen.lower())), rules, place)
+    yield from (each for each in found if each.decision is not Decision.ASK)
+
+
+_HOME: Final = re.compile(r"\$home\b")
+
+
+def _first(text: str) -> Run:
+    """Return what a text begins with, before what its substitutions run."""
+    return next((run for run in runs(text) if not run.scope), Run())
+
+
+# --- one reading ------------------------------------------------------------------------------
+
+
+def _of_reading(command: Sequence[Run], rules: Rules, place: Place) -> Iterator[_Found]:
+    touched: list[tuple[Run, list[str]]] = []
+    own = {run.name for run in command if run.ends == "(" and len(run.words) == 1}
+    for run, now, known in walked(command, place):
+        if is_sentence(run):
+            yield from _of_sentence(run, place)
+            run = msgspec.structs.replace(run, words=(), rules=())  # noqa: PLW2901 - what is left
+        found = list(dict.fromkeys(rules_at(run, now, known)))
+        yield from map(_deny, denials(run, now, known, found))
+        if run.name in own and not is_program(run.name):
+            found = [rule for rule in found if rule != "unclassified.program"]
+        yield from (_of_rule(rule) for rule in found if not is_ordinary(rule, run))
+        touched.append((run, found))
+    if executes_fetched(touched):
+        yield _deny("denied.fetch_exec")
+    if runs_written(command):
+        yield _ask("unclassified.written")
+    yield from _own(command, rules)
+
+
+def _of_sentence(run: Run, place: Place) -> Iterator[_Found]:
+    """Yield a doubt about a sentence that tells somebody to do great harm."""
+    for text in commands_in(run):
+        for inner, now, known in walked(runs(text), place):
+            found = set(rules_at(inner, now, known))
+            grave = any(RULES[rule][0] is Severity.CRITICAL for rule in found)
+            if grave or any(denials(inner, now, known, found)):
+                yield _ask("unclassified.sentence")
+                return
+
+
+def _own(command: Sequence[Run], rules: Rules) -> Iterator[_Found]:
+    call = ToolCall(kind=CallKind.EXECUTE)
+    for rule in rules.own:
+        if any(matches(rule.match, call, command, SOMEWHERE.workspace)):
+            why = rule.why or "a rule of the project"
+            yield _Found(Decision.GATE, f"own.{rule.name}", why, rule.name)
+
+
+# --- what the owner says ----------------------------------------------------------------------
+
+
+def _filed(text: str, rules: Rules) -> Iterator[_Found]:
+    fragment = dangerous(text)
+    if fragment:
+        yield _forced(fragment)
+    yield from _denied(text, rules)
+
+
+def _forced(fragment: str) -> _Found:
+    return _deny("denied.forced" if "-" in fragment else "denied.elevation")
+
+
+def _denied(text: str, rules: Rules) -> Iterator[_Found]:
+    command = runs(text[:TEXT_MAX]) if rules.denied else []
+    call = ToolCall(kind=CallKind.EXECUTE, command=text[:TEXT_MAX])
+    for rule in rules.denied:
+        if any(matches(rule.match, call, command, SOMEWHERE.workspace)):
+            why = rule.why or f"the configuration denies {rule.name}"
+            yield _Found(Decision.DENY, f"deny.{rule.name}", why)
+
+
+def _excused(text: str, rules: Rules, found: list[_Found]) -> list[_Found]:
+    """Return what was found, or that the owner allows it; what is denied is never allowed."""
+    if not rules.allowed or not found or any(f.decision is Decision.DENY for f in found):
+        return found
+    name = allowed(rules.allowed, ToolCall(kind=CallKind.EXECUTE, command=text[:TEXT_MAX]))
+    if not name or any(f.rule in NEVER_EXCUSED for f in found):
+        return found
+    return [_Found(Decision.ALLOW, f"allow.{name}", f"the configuration allows {name}")]
+
+
+NEVER_EXCUSED: Final = frozenset(
+    {
+        "unclassified.cut",
+        "unclassified.readers",
+        "unclassified.unfinished",
+        "unclassified.disguised",
+    }
+)
+"""Doubts about what the text is, and not about what it does."""
+
+
+# --- the sum ----------------------------------------------------------------------------------
+
+
+def _of_rule(rule: str) -> _Found:
+    gate = rule.partition(".")[0]
+    if gate == UNCLASSIFIED:
+        return _ask(rule)
+    return _Found(Decision.GATE, rule, RULES[rule][1], gate)
+
+
+def _ask(rule: str) -> _Found:
+    return _Found(Decision.ASK, rule, RULES[rule][1])
+
+
+def _deny(rule: str) -> _Found:
+    return _Found(Decision.DENY, rule, DENIALS[rule])
+
+
+_ORDER: Final = list(Decision)
+
+
+def _sum(found: Iterable[_Found]) -> Guarded:
+    """Return one answer: the gravest, with every reason for one as grave."""
+    ordered = sorted(
+        dict.fromkeys(found), key=lambda each: (_ORDER.index(each.decision), -_grave(each))
+    )
+    if not ordered:
+        return Guarded(decision=Decision.ALLOW, rule="ordinary")
+    first = ordered[0]
+    same = [each for each in ordered if each.decision is first.decision]
+    return Guarded(
+        decision=first.decision,
+        rule=first.rule,
+        gates=list(dict.fromkeys(each.gate for each in ordered if each.gate)),
+        why="; ".join(dict.fromkeys(each.why for each in same)),
+    )
+
+
+def _grave(found: _Found) -> int:
+    return list(Severity).index(RULES[found.rule][0]) if found.rule in RULES else 0

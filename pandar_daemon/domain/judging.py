@@ -1,9 +1,9 @@
 """What is done about a tool call: allowed, asked about, or denied, and by which rule.
 
-In this order: what configuration denies is denied, whatever anybody consented to. Policy `auto`
-allows all the rest. Else a call that stops (`manual`: every one; `auto_with_gates`: one that
-touches a gate of the task's, or that nobody can classify) is allowed only by consent given before
-that covers all of what stops it.
+In this order: what configuration or the guard denies is denied, whatever anybody consented to.
+Policy `auto` allows all the rest. Else a call that stops (`manual`: every one; `auto_with_gates`:
+one that touches a gate of the task's, or that nobody can classify) is allowed only by
+configuration, or by consent given before, that covers all of what stops it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Final
 from msgspec import Struct
 
 from events.calls import Allowance, GateRule, Rules, Severity, ToolCall, Verdict
-from pandar_daemon.domain.gate_match import matches
+from pandar_daemon.domain.gate_match import allowed, fits_words, matches
+from pandar_daemon.domain.gate_paths import place_of
 from pandar_daemon.domain.gates import GATES, UNCLASSIFIED, Touch, touched
+from pandar_daemon.domain.guard import NEVER_EXCUSED, Decision, check
 from pandar_daemon.domain.shell_runs import runs
 
 MANUAL: Final = "manual"
@@ -44,10 +46,15 @@ def rules_of(
     gates: Sequence[str],
     own: Sequence[GateRule] = (),
     denied: Sequence[GateRule] = (),
+    allowed: Sequence[GateRule] = (),
 ) -> Rules:
     """Return the rules of a task: no policy means `auto_with_gates`, no gates all there are."""
     return Rules(
-        policy=policy or _WITH_GATES, gates=list(gates), own=list(own), denied=list(denied)
+        policy=policy or _WITH_GATES,
+        gates=list(gates),
+        own=list(own),
+        denied=list(denied),
+        allowed=list(allowed),
     )
 
 
@@ -55,7 +62,7 @@ def judge(
     call: ToolCall, rules: Rules, allowances: Sequence[Allowance], workspace: str, home: str
 ) -> Judgement:
     """Return what is done about a call; never raises, and the same for the same arguments."""
-    denied = _denied(call, rules, workspace)
+    denied = _denied(call, rules, workspace) or _never(call, workspace, home)
     if denied is not None:
         return denied
     found = sorted(touched(call, rules, workspace, home), key=_gravest)
@@ -64,6 +71,10 @@ def judge(
     stops = _stopping(call, rules, found)
     if not stops:
         return _allowed(f"policy.{rules.policy}", found)
+    if not any(touch.rule in NEVER_EXCUSED for touch in stops) and (
+        name := allowed(rules.allowed, call)
+    ):
+        return _allowed(f"allow.{name}", stops)
     for allowance in allowances:
         if covers(allowance, stops, found or stops):
             name = allowance.grant_id or allowance.confirmation_id
@@ -94,6 +105,18 @@ def _denied(call: ToolCall, rules: Rules, workspace: str) -> Judgement | None:
                 why=rule.why or f"the configuration denies {rule.name}",
             )
     return None
+
+
+def _never(call: ToolCall, workspace: str, home: str) -> Judgement | None:
+    """Return the denial of what the guard denies to everybody."""
+    if not call.command:
+        return None
+    found = check(call.command, place=place_of(call.cwd, workspace, home), filed=False)
+    if found.decision is not Decision.DENY:
+        return None
+    return Judgement(
+        verdict=Verdict.DENY, rule=found.rule, severity=Severity.CRITICAL, why=f"it {found.why}"
+    )
 
 
 def _allowed(rule: str, found: Sequence[Touch], allowance: Allowance | None = None) -> Judgement:
@@ -155,7 +178,4 @@ def _fits(pattern: str, touch: Touch) -> bool:
         return False
     if len(touch.part) == 1 and fnmatchcase(touch.part[0], pattern):
         return True
-    wanted, words = pattern.split(), list(touch.part)
-    if wanted and wanted[-1] == "*":
-        wanted, words = wanted[:-1], words[: len(wanted) - 1]
-    return len(wanted) == len(words) and all(map(fnmatchcase, words, wanted))
+    return fits_words(pattern, touch.part)

@@ -33,7 +33,7 @@ from events.task import Json, OnTimeout
 from pandar_daemon.domain.channel import LENGTH_MAX, check
 from pandar_daemon.domain.confining import Confinement, level_in
 from pandar_daemon.domain.egress import fault_of
-from pandar_daemon.domain.guard import dangerous
+from pandar_daemon.domain.guard import refusal
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
 from pandar_daemon.domain.repository import repository_faults
 
@@ -201,9 +201,9 @@ def _text_faults(field: str, text: str) -> Iterator[FieldError]:
 
 
 def _command_faults(command: object) -> Iterator[FieldError]:
-    fragment = dangerous(command) if isinstance(command, str) else None
-    if fragment:
-        yield FieldError(field="command", rule=f"must not run {fragment[:100]}")
+    rule = refusal(command) if isinstance(command, str) else None
+    if rule:
+        yield FieldError(field="command", rule=rule)
 
 
 def _time_faults(field: str, at: datetime, now: datetime) -> Iterator[FieldError]:

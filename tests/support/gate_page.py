@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pandar_daemon.domain.gate_rules import GATES, RULES, UNCLASSIFIED
+from pandar_daemon.domain.guard_denials import DENIALS
 
 _MADE: Final = "<!-- Made by `make generate` from the code; do not edit. -->"
 _ABOUT: Final = """
@@ -14,6 +15,9 @@ cannot be classified stops it in any case, unless its `approval_policy` is `auto
 gates, and what is never done, stand in [`pandar.toml`](settings.md#pandartoml).
 [How approvals work](../explanation/approvals.md).
 """
+_NEVER: Final = """## denied
+What the [command guard](../explanation/guard.md) denies to everybody, under every policy.
+"""
 
 
 def gates_page() -> str:
@@ -21,7 +25,12 @@ def gates_page() -> str:
     gates = "\n".join(f"| `{gate.name}` | {gate.about} |" for gate in GATES.values())
     parts = [f"{_MADE}\n{_ABOUT}", f"| gate | touched when |\n| --- | --- |\n{gates}\n"]
     parts += [_rules(gate) for gate in (*GATES, UNCLASSIFIED)]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(part for part in [*parts, _denials()] if part)
+
+
+def _denials() -> str:
+    rows = [f"| `{rule}` | {why} |" for rule, why in DENIALS.items()]
+    return "\n".join([_NEVER, "| rule | says |\n| --- | --- |", *rows, ""])
 
 
 def _rules(gate: str) -> str:

@@ -168,7 +168,9 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "gate = 1": ["gate: is not known here; there are policy, stop_at, gates, deny, projects,"],
+    "gate = 1": [
+        "gate: is not known here; there are policy, stop_at, gates, deny, allow, projects,"
+    ],
     'policy = "yolo"': ["policy: expected one of auto, manual, auto_with_gates"],
     'gates = ["pushing"]': ["gates: pushing is no gate; there are budget, destructive_fs,"],
     'stop_at = ["pushing"]': ["stop_at: pushing is no gate; there are"],
