@@ -122,6 +122,8 @@ def _value(name: str, file: Path | None) -> str:
         return str(click.prompt(f"Value of {name}", hide_input=True, err=True))
     try:
         data = _read(file)
+        if len(data) > _READ_MAX:
+            raise CliError("a value has at most 65,536 bytes", code=Exit.USAGE)
         text = data.decode()
     except OSError as error:
         raise CliError(f"{file}: {error.strerror}", code=Exit.USAGE) from error

@@ -25,6 +25,7 @@ from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationRea
 from pandar_daemon.adapters.postgres.grant_reads import PgGrantReads
 from pandar_daemon.adapters.postgres.notification_reads import PgNotificationReads
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
+from pandar_daemon.adapters.postgres.secret_reads import PgSecretReads
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
 from pandar_daemon.adapters.postgres.views import PgViews
@@ -35,6 +36,7 @@ from pandar_daemon.services.tail import Tail
 from pandar_daemon.wiring.parts import Parts, own_token, parts
 from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import services
+from pandar_daemon.wiring.vaults import vault
 from projections.models import MODELS
 from tests.support.sse import Stream, events
 
@@ -228,6 +230,8 @@ def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
         limits=limits,
         notifications=PgNotificationReads(made.database),
         sealer=AesSealer((b"test",)),
+        secrets=PgSecretReads(made.database),
+        vault=vault(made.settings),
     )
 
 

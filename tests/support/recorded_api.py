@@ -184,8 +184,10 @@ def _heed_interrupts() -> None:
 async def started(
     *arguments: str,
     env: Mapping[str, str],
+    stdin: int = asyncio.subprocess.DEVNULL,
     stdout: int = asyncio.subprocess.PIPE,
     stderr: int = asyncio.subprocess.PIPE,
+    session: bool = False,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Give a running command, killed at the end if it still runs."""
     process = await asyncio.create_subprocess_exec(
@@ -194,10 +196,11 @@ async def started(
         "pandar_daemon",
         *arguments,
         env=env,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         preexec_fn=_heed_interrupts,
+        start_new_session=session,
     )
     try:
         yield process
