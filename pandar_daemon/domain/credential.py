@@ -23,6 +23,8 @@ _PRIVATE_KEY: Final = re.compile(
 )
 _OPENSSH: Final = b"openssh-key-v1\0\0\0\0\x04none"
 """So begins a key of OpenSSH's own format that is not encrypted."""
+_SCP: Final = re.compile(r"[^/:]+:")
+_HERE: Final = ("http://127.0.0.1:", "http://127.0.0.1/", "http://localhost:", "http://localhost/")
 _ONE_LINE: Final = re.compile(r"[^\x00-\x20\x7f]+")
 
 
@@ -45,6 +47,38 @@ class SshKey(Struct, frozen=True):
     def __repr__(self) -> str:
         """Return what it is, and of the key nothing."""
         return "SshKey()"
+
+
+class Remote(Struct, frozen=True):
+    """Where a repository is, as far as it matters for getting in.
+
+    ``scheme`` is ``file`` for a path; ``origin`` is ``https://host:port/``, empty for all others.
+    """
+
+    scheme: str
+    origin: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether nobody need be asked to get in."""
+        return self.scheme == "file"
+
+    @property
+    def takes_logins(self) -> bool:
+        """Return whether a password can be sent: never in the clear, but on this machine."""
+        return self.scheme == "https" or self.origin.startswith(_HERE)
+
+
+def remote_of(url: str) -> Remote:
+    """Return where a URL as git takes it leads; ``host:path`` is ssh, any other path is a file."""
+    scheme, there, rest = url.partition("://")
+    if not there:
+        return Remote("ssh" if _SCP.match(url) else "file")
+    scheme = scheme.lower()
+    if scheme not in {"http", "https"}:
+        return Remote(scheme)
+    host = rest.partition("/")[0].rpartition("@")[2].lower()
+    return Remote(scheme, f"{scheme}://{host}/")
 
 
 def credential(value: str) -> Login | SshKey:

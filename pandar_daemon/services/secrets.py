@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from events.running import ListSecrets, SealedSecrets
+from events.running import Held, ListSecrets, SealedSecrets
 from events.secret import SealedSecret, SecretUse
 from pandar_daemon.ports import Locked, Secret, Vault
 from pandar_daemon.services.line import Line
@@ -25,6 +25,11 @@ class Secrets:
         """Ask over ``line``; without a vault nothing can be opened here."""
         self._line = line
         self._vault = vault
+
+    @property
+    def held(self) -> Held:
+        """The lease it asks by."""
+        return self._line.held
 
     async def named(self) -> dict[str, SecretUse]:
         """Return the names there are, and what for; it takes no master key."""

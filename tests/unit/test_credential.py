@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pandar_daemon.domain.credential import TOKEN_USER, Login, SshKey, credential
+from pandar_daemon.domain.credential import TOKEN_USER, Login, Remote, SshKey, credential, remote_of
 
 ED25519 = ed25519.Ed25519PrivateKey.generate()
 RSA = rsa.generate_private_key(65_537, 2_048)
@@ -96,3 +96,34 @@ def test_no_text_is_shown(value: str) -> None:
     except ValueError as error:
         shown = str(error)
     assert "hunter2" not in shown or ":" in value
+
+
+@pytest.mark.parametrize(
+    ("url", "remote", "logins"),
+    [
+        ("https://git.example.org/a/b.git", Remote("https", "https://git.example.org/"), True),
+        (
+            "https://ann:pw@Git.example.org:8443/a",
+            Remote("https", "https://git.example.org:8443/"),
+            True,
+        ),
+        ("https://git.example.org@evil.example/a", Remote("https", "https://evil.example/"), True),
+        ("http://git.example.org/a", Remote("http", "http://git.example.org/"), False),
+        (
+            "http://127.0.0.1.evil.example/a",
+            Remote("http", "http://127.0.0.1.evil.example/"),
+            False,
+        ),
+        ("http://127.0.0.1:3000/a", Remote("http", "http://127.0.0.1:3000/"), True),
+        ("ssh://git@git.example.org/a", Remote("ssh"), False),
+        ("git@git.example.org:a/b.git", Remote("ssh"), False),
+        ("git://git.example.org/a", Remote("git"), False),
+        ("/srv/git/a.git", Remote("file"), False),
+        ("./a:b", Remote("file"), False),
+        ("file:///srv/git/a.git", Remote("file"), False),
+    ],
+)
+def test_where_a_repository_is(url: str, remote: Remote, logins: bool) -> None:
+    """A password goes to one host alone, and to none in the clear."""
+    assert remote_of(url) == remote
+    assert remote.takes_logins is logins

@@ -8,11 +8,13 @@ import pytest
 
 from events import project as was
 from events import task as did
+from events.secret import KeyMade, KeyResealed, SecretRemoved, SecretSet, SecretUse
 from events.task import Status
 from projections.base import ReadModel, Row, fold
 from projections.executions import EXECUTIONS
 from projections.outputs import OUTPUTS
 from projections.projects import PROJECTS
+from projections.secrets import SECRETS
 from projections.stats import STATS
 from projections.timeline import TIMELINE, summary
 from tests.support.lives import (
@@ -168,3 +170,32 @@ def test_streams_of_others_are_left_alone() -> None:
     told = Chronicle()
     (recorded,) = told.add("project-1", was.ProjectUpdated(name="x"))
     assert EXECUTIONS.project(recorded) == []
+
+
+def test_secrets_are_known_by_name_alone() -> None:
+    """Who set the present value when; a removed one is gone, a key is the present one."""
+    told = Chronicle()
+    told.add(
+        "project_secrets-7",
+        KeyMade(key_id="k", sealed="k1.old.x"),
+        SecretSet(name="A", sealed="v1.k.one"),
+        SecretSet(name="B", sealed="v1.k.two", use=SecretUse.GIT, description="d"),
+        SecretSet(name="B", sealed="v1.k.three", use=SecretUse.GIT, description="e"),
+        SecretRemoved(name="A"),
+        KeyResealed(key_id="k", sealed="k1.new.x"),
+    )
+    tables = fold(SECRETS, told.recorded)
+    third, last = told.recorded[3], told.recorded[5]
+    assert list(tables["secrets"].values()) == [
+        {
+            "project_id": 7,
+            "name": "B",
+            "use": "git",
+            "description": "e",
+            "set_by": third.actor,
+            "set_at": third.recorded_at,
+        }
+    ]
+    assert list(tables["data_keys"].values()) == [
+        {"project_id": 7, "key_id": "k", "sealed": "k1.new.x", "sealed_at": last.recorded_at}
+    ]

@@ -66,6 +66,10 @@ class NewSecret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: About = ""
     use: SecretUse = SecretUse.ENV
 
+    def __repr__(self) -> str:
+        """Return what it is for, and of the value nothing."""
+        return f"NewSecret({self.use})"
+
 
 class ProjectSecret(Struct, frozen=True, kw_only=True):
     """What is known of a secret; ``set_by`` and ``set_at`` are of its present value."""
