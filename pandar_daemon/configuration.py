@@ -28,6 +28,7 @@ from pandar_daemon.domain.egress import fault_of
 from pandar_daemon.domain.gate_rules import UNCLASSIFIED
 from pandar_daemon.domain.judging import MANUAL, rules_of
 from pandar_daemon.domain.keeping import Keeping
+from pandar_daemon.domain.limiting import Limiting
 from pandar_daemon.domain.money import Price
 
 FILE: Final = "pandar.toml"
@@ -163,6 +164,7 @@ class Configuration(_Table, frozen=True, kw_only=True):
     notifications: NotificationsTable = NotificationsTable()
     sandbox: SandboxTable = SandboxTable()
     workspaces: Keeping = Keeping()
+    limits: Limiting = Limiting()
 
     @property
     def own(self) -> Mapping[str, GateTable]:

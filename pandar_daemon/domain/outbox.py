@@ -5,7 +5,9 @@ A *batch* is one message to one channel. It carries one delivery or several:
 * What is new for one channel from one task becomes one batch, as soon as any of it is due.
 * Somebody gets at most `LIMIT` batches a `WINDOW_SEC` through one channel. The last of these is a
   digest of all that is left; what comes after it waits for the next window.
-* A batch with a request for a decision is bound by no limit, and counts.
+* A batch with a request for a decision is not bound by this limit, and counts.
+* Somebody who got `HOURLY` messages in an hour, through all channels, gets what is more in one
+  digest every `FLOODED_SEC` through each, requests for decisions too: what asks may never stop.
 * What failed is tried again as the same batch, under the same message id.
 
 The message id is made of the ids of what is in it: the same message always has the same one, and
@@ -14,6 +16,7 @@ another one another, so that who receives both can tell.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,6 +29,9 @@ from pandar_daemon.domain.notification_state import Delivery, Notification
 
 LIMIT: Final = 10
 WINDOW_SEC: Final = 60.0
+HOURLY: Final = 100
+HOUR_SEC: Final = 3_600.0
+FLOODED_SEC: Final = 600.0
 BATCH_MAX: Final = 100
 """Deliveries in one message."""
 RETRY_SEC: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 86_400)
@@ -96,17 +102,46 @@ def lines_of(notifications: Iterable[Notification]) -> list[Line]:
 
 
 def due(
-    lines: Sequence[Line], now: datetime, sent: Mapping[Route, Sequence[datetime]]
+    lines: Sequence[Line],
+    now: datetime,
+    sent: Mapping[Route, Sequence[datetime]],
+    hourly: int = HOURLY,
 ) -> list[Batch]:
     """Return what to send now; ``sent`` says when messages went through each route before."""
+    left = _Left(now, sent, hourly)
     fresh: dict[Route, list[Batch]] = {}
     chosen = list(_retries(lines, now))
     for batch in sorted(_together(lines, now), key=lambda one: one.due_at):
         fresh.setdefault(batch.route, []).append(batch)
     for route, batches in fresh.items():
         recent = [at for at in sent.get(route, ()) if now - at < timedelta(seconds=WINDOW_SEC)]
-        chosen += _limited(batches, LIMIT - len(recent))
+        chosen += left.of(route, list(_limited(batches, LIMIT - len(recent))))
     return chosen
+
+
+class _Left:
+    """What each user may still get in this hour."""
+
+    def __init__(
+        self, now: datetime, sent: Mapping[Route, Sequence[datetime]], hourly: int
+    ) -> None:
+        self._now = now
+        self._sent = sent
+        self._left: dict[str, int] = defaultdict(lambda: hourly)
+        for (user, _), times in sent.items():
+            self._left[user] -= sum(now - at < timedelta(seconds=HOUR_SEC) for at in times)
+
+    def of(self, route: Route, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Return what may be sent through a route, which then counts: the rest as one digest."""
+        left = max(0, self._left[route[0]])
+        self._left[route[0]] -= len(batches)
+        if len(batches) <= left:
+            return batches
+        flooded = timedelta(seconds=FLOODED_SEC)
+        if any(self._now - at < flooded for at in self._sent.get(route, ())) and not left:
+            return ()
+        rest = [line for batch in batches[left:] for line in batch.lines]
+        return [*batches[:left], *list(_cut(rest, digest=True))[:1]]
 
 
 def wake_at(
@@ -116,7 +151,9 @@ def wake_at(
     later = [line.delivery.due_at for line in lines if line.delivery.due_at > now]
     held = {line.route for line in lines if line.delivery.due_at <= now}
     window = timedelta(seconds=WINDOW_SEC)
-    later += [at + window for route in held for at in sent.get(route, ()) if at + window > now]
+    flooded = timedelta(seconds=FLOODED_SEC)
+    times = [at for route in held for at in sent.get(route, ())]
+    later += [at + pause for at in times for pause in (window, flooded) if at + pause > now]
     return min(later, default=None)
 
 

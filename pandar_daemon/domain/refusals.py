@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from events.problem import FieldError, Problem
 
 _URN = "urn:pandar:problem:"
@@ -126,6 +128,22 @@ class Invalid(Refusal):
                 status=422,
                 detail="; ".join(f"{error.field}: {error.rule}" for error in errors),
                 errors=list(errors),
+            )
+        )
+
+
+class TooMany(Refusal):
+    """429: more of it than one may ask for; ``retry_after_sec`` is when there is room again."""
+
+    def __init__(self, what: str, per_minute: int, retry_after_sec: float) -> None:
+        self.retry_after_sec = max(1, math.ceil(retry_after_sec))
+        super().__init__(
+            Problem(
+                type=f"{_URN}too-many",
+                title="Too many requests",
+                status=429,
+                detail=f"at most {per_minute} {what} a minute; "
+                f"ask again in {self.retry_after_sec} s",
             )
         )
 

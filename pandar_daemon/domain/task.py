@@ -76,7 +76,7 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
         case tell.ReportProgress():
             return task_execution.progress(task, command)
         case tell.AskConfirmation():
-            return task_execution.ask(task, command)
+            return task_execution.ask(task, command, ask)
         case tell.WithdrawConfirmation():
             return task_agents.withdraw(task, command)
         case tell.RecordCall():

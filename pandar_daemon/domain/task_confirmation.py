@@ -155,6 +155,19 @@ def _after_denial(
     return resumed(after, "denied")
 
 
+def overasked(task: Task, limit: int) -> list[did.TaskEvent]:
+    """Deny what an attempt asks oftener than it may; end it when it goes on for as long again.
+
+    Nobody is asked. ``task`` is after the request.
+    """
+    assert task.pending is not None  # noqa: S101 - it was asked just now
+    why = f"this attempt has asked {limit} times, and may not ask more often"
+    denied = did.TaskDenied(confirmation_id=task.pending.confirmation_id, reason=why)
+    if task.asked > 2 * limit:
+        return [denied, *cancelled(evolve(task, denied), f"it went on asking after {limit} times")]
+    return [denied, *_after_denial(task, denied, why)]
+
+
 def cancelled(task: Task, reason: str) -> list[did.TaskEvent]:
     """End a running task: by its runner, if it has one."""
     if task.execution is not None:

@@ -95,6 +95,7 @@ class Task(Struct, frozen=True):
     progress: int = 0
     pending: Pending | None = None  # set exactly while WAITING_CONFIRMATION
     decided: tuple[Settled, ...] = ()
+    asked: int = 0  # how often people were, by this attempt and those it goes on with
     answered: Settled | None = None  # decided last, and not used yet
     cancel_requested: bool = False  # only while an execution is live
     agent: str | None = None  # who works on it now

@@ -19,7 +19,7 @@ from events import running as tell
 from events import task as did
 from events.task import FailureKind, Json, Status
 from pandar_daemon.domain.retry import backoff_sec
-from pandar_daemon.domain.task_confirmation import resumed
+from pandar_daemon.domain.task_confirmation import overasked, resumed
 from pandar_daemon.domain.task_rules import (
     Ask,
     failed,
@@ -86,8 +86,8 @@ def card_sha256(card: Json) -> str:
     return hashlib.sha256(msgspec.json.encode(card, order="sorted")).hexdigest()
 
 
-def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
-    """Stop at a gate; silent when this very request is pending."""
+def ask(task: Task, command: tell.AskConfirmation, by: Ask) -> list[did.TaskEvent]:
+    """Stop at a gate, unless it asks too often; silent when this very request is pending."""
     live_of(task, command.execution_id, command.epoch)
     wanted = command.confirmation_id
     if task.pending is not None and task.pending.confirmation_id == wanted:
@@ -107,7 +107,9 @@ def ask(task: Task, command: tell.AskConfirmation) -> list[did.TaskEvent]:
         quorum=command.quorum,
         prevent_self_approval=command.prevent_self_approval,
     )
-    return [requested]
+    if task.asked < by.confirmations_max:
+        return [requested]
+    return [requested, *overasked(evolve(task, requested), by.confirmations_max)]
 
 
 def finish(task: Task, command: tell.FinishExecution, ask: Ask) -> list[did.TaskEvent]:

@@ -14,10 +14,11 @@ from pandar_daemon.domain.task_state import Execution, Task
 
 
 class Ask(Struct, frozen=True):
-    """Who asks, and when."""
+    """Who asks, and when; ``confirmations_max`` is how often an attempt may ask people."""
 
     at: datetime
     user: str
+    confirmations_max: int = 100
 
 
 class Stale(Rejected):

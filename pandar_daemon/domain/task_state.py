@@ -43,8 +43,7 @@ def evolve(task: Task, event: did.Event) -> Task:
         case did.TaskProgressed():
             return _with(task, progress=event.progress)
         case did.ConfirmationRequested():
-            pending = _pending(event)
-            return _with(task, status=Status.WAITING_CONFIRMATION, pending=pending, answered=None)
+            return _after_asked(task, event)
         case (
             did.ApprovalGiven()
             | did.LinkIssued()
@@ -136,6 +135,7 @@ def _after_started(task: Task, event: did.TaskStarted) -> Task:
         execution=execution,
         last_execution=event.execution_id,
         progress=0,
+        asked=0 if event.resumes is None else task.asked,
         cancel_requested=False,
         parked=False,
         resuming=False,
@@ -151,6 +151,16 @@ def _carried(task: Task, event: did.TaskStarted) -> tuple[tuple[UUID | None, All
         (event.execution_id if of else None, allowance)
         for of, allowance in task.allowances
         if of is None or of == event.resumes
+    )
+
+
+def _after_asked(task: Task, event: did.ConfirmationRequested) -> Task:
+    return _with(
+        task,
+        status=Status.WAITING_CONFIRMATION,
+        pending=_pending(event),
+        asked=task.asked + (event.gate != LOST_GATE),
+        answered=None,
     )
 
 

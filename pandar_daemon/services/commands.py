@@ -83,8 +83,10 @@ class Commands:
         signals: Signals,
         clock: Clock,
         lease_ttl_sec: float,
+        confirmations_max: int = 100,
     ) -> None:
-        """Append to ``store``; see the module."""
+        """Append to ``store``; see the module. An attempt asks ``confirmations_max`` times."""
+        self._confirmations_max = confirmations_max
         self._store = store
         self._streams = streams
         self._permits = Permits(streams)
@@ -146,7 +148,7 @@ class Commands:
         expected = request.expected_version
         if expected is not None and loaded.version and expected != loaded.version:
             raise VersionMismatch(expected, loaded.version)
-        ask = Ask(self._clock.now(), request.principal.user)
+        ask = Ask(self._clock.now(), request.principal.user, self._confirmations_max)
         return family.decide(loaded.state, request.command, ask)
 
     async def _append(

@@ -24,7 +24,17 @@ import structlog
 from events import ids
 from events.notifying import ReportChannel, ReportDelivery
 from pandar_daemon.domain.notify import reminder
-from pandar_daemon.domain.outbox import LIMIT, Batch, Line, Route, due, lines_of, retry_at, wake_at
+from pandar_daemon.domain.outbox import (
+    HOURLY,
+    LIMIT,
+    Batch,
+    Line,
+    Route,
+    due,
+    lines_of,
+    retry_at,
+    wake_at,
+)
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import (
     Channels,
@@ -64,8 +74,10 @@ class Deliverer:
         sealer: Sealer,
         links: Links,
         clock: Clock,
+        hourly: int = HOURLY,
     ) -> None:
-        """Send through ``channels``, report through ``asker``."""
+        """Send through ``channels``, report through ``asker``; ``hourly`` messages to one user."""
+        self._hourly = hourly
         self.outgoing = Outgoing(store, reads)
         self.news = asyncio.Event()
         self._asker = asker
@@ -85,7 +97,7 @@ class Deliverer:
         now = self._clock.now()
         await self._remind(now)
         lines = self._lines()
-        for batch in due(lines, now, self._sent):
+        for batch in due(lines, now, self._sent, self._hourly):
             if self._is_free_for(batch):
                 self._begin(batch, now)
         later = wake_at(lines, now, self._sent)
@@ -118,7 +130,7 @@ class Deliverer:
 
     def _begin(self, batch: Batch, now: datetime) -> None:
         if batch.attempt == 1:
-            self._sent.setdefault(batch.route, deque(maxlen=LIMIT)).append(now)
+            self._sent.setdefault(batch.route, deque(maxlen=max(LIMIT, self._hourly))).append(now)
         task = asyncio.create_task(self._deliver(batch), name="delivery")
         self._under_way[task] = batch
         task.add_done_callback(self._ended)

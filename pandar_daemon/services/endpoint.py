@@ -7,6 +7,7 @@ import structlog
 
 from events import commands as do
 from events import running as tell
+from events.subjects import QUEUE
 from pandar_daemon.domain.access import require_action
 from pandar_daemon.domain.project_secrets import page
 from pandar_daemon.domain.refusals import Refusal, Unavailable
@@ -18,6 +19,7 @@ from pandar_daemon.services.commands import Commands
 from pandar_daemon.services.dispatcher import Dispatcher
 from pandar_daemon.services.endings import Endings
 from pandar_daemon.services.families import SECRETS
+from pandar_daemon.services.pacing import Pacing
 from pandar_daemon.services.requests import Request, Requests
 from pandar_daemon.services.streams import TASK, Loaded, Streams
 from pandar_daemon.telemetry import Metrics
@@ -48,8 +50,10 @@ class Endpoint:
         grants: GrantReads,
         endings: Endings,
         lease_ttl_sec: float,
+        pace: Pacing | None = None,
     ) -> None:
-        """Hand requests to the service that knows them."""
+        """Hand requests to the service that knows them, of one user no more than ``pace`` lets."""
+        self._pace = pace
         self._streams = streams
         self._grants = grants
         self._endings = endings
@@ -68,6 +72,8 @@ class Endpoint:
         try:
             request = await self._requests.read(message)
             action = request.action
+            if self._pace is not None:
+                self._pace.check(request, queued=message.subject.startswith(f"{QUEUE}."))
             answer = await self._answer(request)
             outcome = "ok"
         except Refusal as refusal:

@@ -23,6 +23,7 @@ from typing import Final
 
 import structlog
 
+from pandar_daemon.domain.outbox import HOURLY
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import (
     Channels,
@@ -70,6 +71,7 @@ class Notifier:
         links: Links,
         clock: Clock,
         holder: str,
+        hourly: int = HOURLY,
     ) -> None:
         """Follow ``feed`` and send through ``channels`` while ``holder`` leads."""
         self._store = store
@@ -86,6 +88,7 @@ class Notifier:
             sealer=sealer,
             links=links,
             clock=clock,
+            hourly=hourly,
         )
 
     async def run(self) -> None:

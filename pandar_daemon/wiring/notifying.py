@@ -111,6 +111,7 @@ def notifier(parts: Parts) -> Notifier:
         ),
         clock=parts.clock,
         holder=parts.holder,
+        hourly=parts.configuration.limits.notices_per_hour,
     )
 
 

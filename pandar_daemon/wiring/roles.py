@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from pandar_daemon.adapters.http.app import serving
-from pandar_daemon.adapters.http.deps import Deps
+from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.http.probes import probing
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
@@ -36,6 +36,7 @@ from pandar_daemon.services.endpoint import Endpoint
 from pandar_daemon.services.giving import Giver, Terms
 from pandar_daemon.services.granter import Granter
 from pandar_daemon.services.lifecycle import Run
+from pandar_daemon.services.pacing import Pacing
 from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.reaper import Reaper
 from pandar_daemon.services.relay import Relay
@@ -126,6 +127,10 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         agents=frozenset(parts.agents.names),
         gates_of=gates_of(parts.configuration),
         hosts=_hosts(parts.settings.host),
+        limits=Limits(
+            requests_per_minute=parts.configuration.limits.requests_per_minute,
+            failures_per_minute=parts.configuration.limits.failures_per_minute,
+        ),
         bus_position=stream.position,
         bus_event=lambda head, n: stream.stored(head.epoch, after=n - 1, limit=1),
         stalled_sec=lambda: parts.connection.stalls.longest_sec,
@@ -174,6 +179,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
             signals=Signals(parts.wire),
             clock=parts.clock,
             lease_ttl_sec=settings.lease_ttl_sec,
+            confirmations_max=parts.configuration.limits.confirmations_per_task,
         ),
         dispatcher=dispatcher,
         grants=PgGrantReads(parts.database, parts.clock),
@@ -183,6 +189,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         streams=streams,
         endings=Endings(parts.store),
         lease_ttl_sec=settings.lease_ttl_sec,
+        pace=Pacing(parts.clock, parts.configuration.limits.commands_per_minute),
     )
     arrivals = Arrivals(parts.live, PgProjectReads(parts.database), streams, dispatcher)
     queue = QueueDoor(parts.connection, parts.clock, replicas=settings.nats_replicas)

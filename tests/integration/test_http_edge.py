@@ -19,7 +19,8 @@ GOOD = {"name": "t", "command": "true", "project_id": 1}
 @pytest.fixture
 async def api(database_url: str, nats_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     """Return a running API with project 1 of user 1."""
-    async with running_api(database_url, nats_url, tmp_path) as running:
+    limits = Limits(failures_per_minute=1_000)
+    async with running_api(database_url, nats_url, tmp_path, limits=limits) as running:
         await running.person().project()
         yield running
 

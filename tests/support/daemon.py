@@ -36,6 +36,14 @@ def clean_environment(data: Path, extra: Mapping[str, str] | None = None) -> dic
     }
 
 
+def _without_limits(data: Path) -> None:
+    """Let one user of a test do what a crowd does, unless the test has settings of its own."""
+    file = data / "pandar.toml"
+    if not file.exists():
+        many = ("requests_per_minute", "commands_per_minute")
+        file.write_text("\n".join(["[limits]", *(f"{name} = 1_000_000" for name in many)]))
+
+
 class Program:
     """One ``pandar …`` process and what it printed."""
 
@@ -48,6 +56,7 @@ class Program:
         cls, *arguments: str, data: Path, name: str, extra: Mapping[str, str] | None = None
     ) -> Program:
         """Start ``python -m pandar_daemon`` with arguments in a session of its own."""
+        _without_limits(data)
         out = data / f"{name}.out"
         with out.open("wb") as file:
             process = await asyncio.create_subprocess_exec(

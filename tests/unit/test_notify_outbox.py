@@ -240,3 +240,35 @@ def test_dropped_lines_are_none() -> None:
         state.deliveries[number(1)], status=notification_state.DeliveryStatus.DROPPED
     )
     assert lines_of([msgspec.structs.replace(state, deliveries={number(1): gone})]) == []
+
+
+# --- floods ----------------------------------------------------------------------------------
+
+
+def test_beyond_an_hours_worth_even_requests_come_in_one_digest() -> None:
+    """Of five that ask, where three are left: two and a digest of the others would be three."""
+    lines = [line(n, task=n, asks=True, after_sec=0) for n in range(1, 6)]
+    batches = due(lines, at(0), {}, hourly=3)
+    assert sizes(batches) == [1, 1, 1, 2]
+    assert [batch.digest for batch in batches] == [False, False, False, True]
+    assert sizes(due(lines, at(0), {}, hourly=5)) == [1] * 5
+
+
+def test_a_flooded_user_gets_a_digest_now_and_then_through_each_channel() -> None:
+    """Nothing is lost: what is held is in the next one, and somebody wakes for it."""
+    sent = {ROUTE: [at(-3_000), at(-100)]}
+    lines = [line(n, task=n, asks=n < 3, after_sec=0) for n in range(1, 5)]
+    assert due(lines, at(0), sent, hourly=2) == []
+    assert wake_at(lines, at(0), sent) == at(500)
+    (digest,) = due(lines, at(500), sent, hourly=2)
+    assert (digest.digest, len(digest.lines)) == (True, 4)
+    elsewhere = [line(9, task=9, channel=SLACK, after_sec=0)]
+    assert sizes(due(elsewhere, at(0), sent, hourly=2)) == [1]
+    assert sizes(due(lines, at(700), sent, hourly=2)) == [1, 3], "an hour after the first"
+
+
+def test_an_hour_later_messages_are_single_again() -> None:
+    """The window moves on."""
+    sent = {ROUTE: [at(-3_601), at(-3_600)]}
+    lines = [line(n, task=n, asks=True, after_sec=0) for n in range(1, 3)]
+    assert sizes(due(lines, at(0), sent, hourly=2)) == [1, 1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
+
 from events import commands as do
 from events import running as tell
 from events import task as did
@@ -18,6 +20,58 @@ def test_the_card_is_hashed_as_it_is_shown() -> None:
     """The request carries the card's hash, which does not depend on the order of its fields."""
     given(s.running()).when(s.ask()).then([s.asked()])
     assert s.asked().card_sha256 == card_sha256(dict(reversed(s.CARD.items())))
+
+
+def _asked_and_denied(count: int) -> list[did.TaskEvent]:
+    events = s.running()
+    for number in range(1, count + 1):
+        denied = did.TaskDenied(confirmation_id=s.confirmation(number), by="ann")
+        events += [s.asked(number), denied]
+    return events
+
+
+def test_an_attempt_that_asks_too_often_is_denied_and_nobody_is_asked() -> None:
+    """The hundredth request is made, the next one denied in the moment it is made."""
+    given(_asked_and_denied(99)).when(s.ask(100)).then([s.asked(100)])
+    denied = did.TaskDenied(
+        confirmation_id=s.confirmation(101),
+        reason="this attempt has asked 100 times, and may not ask more often",
+    )
+    after, happened = given(_asked_and_denied(100)).after(s.ask(101))
+    assert happened == [s.asked(101), denied]
+    assert after.task.status is Status.RUNNING
+    assert after.task.pending is None
+
+
+def test_an_attempt_that_goes_on_asking_is_ended() -> None:
+    """Twice as many is no use to anybody."""
+    given(_asked_and_denied(199)).when(s.ask(200)).then(
+        [
+            s.asked(200),
+            did.TaskDenied(
+                confirmation_id=s.confirmation(200),
+                reason="this attempt has asked 100 times, and may not ask more often",
+            ),
+        ]
+    )
+    _, happened = given(_asked_and_denied(200)).after(s.ask(201))
+    assert happened[2] == did.CancelRequested(reason="it went on asking after 100 times")
+
+
+def test_a_task_that_a_denial_cancels_is_cancelled_by_this_one_too() -> None:
+    """Its ``on_deny`` holds, whoever denies."""
+    cancels = [*s.running(on_deny="cancel"), *_asked_and_denied(100)[len(s.running()) :]]
+    _, happened = given(cancels).after(s.ask(101))
+    assert isinstance(happened[-1], did.CancelRequested)
+
+
+def test_the_next_attempt_may_ask_again_and_a_parked_one_goes_on_counting() -> None:
+    """What counts is an attempt, with all that it was parked for."""
+    again = [*_asked_and_denied(100), s.failed(), s.retried(2), s.started(2)]
+    given(again).when(s.ask(101, by=2)).then([s.asked(101, by=2)])
+    assert given(_asked_and_denied(7)).task.asked == 7
+    on = msgspec.structs.replace(s.started(2), resumes=s.execution(1))
+    assert given([*s.resuming(), on]).task.asked == 1
 
 
 def test_a_decision_may_quote_card_and_id() -> None:

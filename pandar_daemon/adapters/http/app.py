@@ -19,6 +19,7 @@ from pandar_daemon.adapters.http import (
     grants,
     health,
     history,
+    limiting,
     links,
     middlewares,
     notification_settings,
@@ -117,6 +118,7 @@ def build_app(needs: Deps) -> web.Application:
     middlewares.install(app, needs)
     app[events.MEMBERSHIP] = Membership(needs)
     app[links.GUESSES], app[links.TELLING] = Guesses(needs.clock), set()
+    app[limiting.COUNTERS] = limiting.Counters(needs)
     app[STREAMS] = streams = Streams()
     app[openapi.SERVED] = SERVED
     app[health.LATENESS] = defaultdict(health.Lateness)

@@ -89,6 +89,8 @@ class Limits:
     ready_lag: int = 10_000
     ready_late_sec: float = 30.0
     ready_stalled_sec: float = 15.0
+    requests_per_minute: int = 600
+    failures_per_minute: int = 30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from pandar_daemon.adapters.http.deps import (
     Deps,
     deps,
 )
+from pandar_daemon.adapters.http.limiting import COUNTERS
 from pandar_daemon.adapters.http.params import header_number
 from pandar_daemon.adapters.http.positions import reached
 from pandar_daemon.adapters.http.problems import problems
@@ -27,6 +28,7 @@ from pandar_daemon.telemetry import Traceparent
 log = structlog.get_logger(__name__)
 
 API: Final = "/api/"
+PAGES: Final = "/a/"
 OPEN: Final = frozenset({"/api/v1/openapi.json"})
 """The description of the API is no secret: its source is public."""
 SECURITY: Final = {
@@ -109,9 +111,20 @@ def _host(request: web.Request) -> str:
 
 @web.middleware
 async def authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody without a valid token see anything of the API but its description."""
+    """Let nobody without a valid token see anything of the API but its description.
+
+    Nor anybody ask too often; but the probes of a supervisor.
+    """
+    counters = request.app[COUNTERS]
     if request.path.startswith(API) and _route(request) not in OPEN:
-        await authenticate(request)
+        try:
+            await authenticate(request)
+        except Unauthenticated:
+            counters.failure(request)
+            raise
+        counters.user(request[PRINCIPAL])
+    elif request.path.startswith((API, PAGES)):
+        counters.address(request)
     return await handler(request)
 
 

@@ -222,6 +222,7 @@ _REFUSALS: Final[tuple[Refusal, ...]] = (
     Unsatisfiable("there is no output from byte 4096 on, yet"),
     refusals.Invalid(FieldError(field="name", rule="at least 1 character")),
     TooManyStreams(50),
+    refusals.TooMany("requests of one user", 600, 3),
     Refusal(INTERNAL),
     refusals.Unavailable("a part Pandar needs is away; ask again"),
 )

@@ -41,10 +41,10 @@ from pandar_daemon.adapters.http import (
 from pandar_daemon.adapters.http import task_actions as actions
 from pandar_daemon.adapters.http.params import Query
 
-ANY_TIME: Final = (400, 401, 403, 404, 422, 500, 503)
+ANY_TIME: Final = (400, 401, 403, 404, 422, 429, 500, 503)
 """With what any request to the API may be refused."""
 OF_WRITES: Final = (*ANY_TIME, 409, 412, 413, 415)
-OF_STREAMS: Final = (*ANY_TIME, 429)
+OF_STREAMS: Final = ANY_TIME
 
 _WRITTEN: Final = ("ETag", "Pandar-Command-Id", "Pandar-Position")
 _TEXT: Final = "text/plain"

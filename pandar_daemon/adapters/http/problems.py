@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from events.problem import CONTENT_TYPE, Problem
-from pandar_daemon.domain.refusals import Refusal, TooLarge, Unavailable
+from pandar_daemon.domain.refusals import Refusal, TooLarge, TooMany, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except Refusal as refusal:
-        return response(refusal.problem)
+        again = refusal.retry_after_sec if isinstance(refusal, TooMany) else None
+        return response(refusal.problem, {"Retry-After": str(again)} if again else None)
     except web.HTTPRequestEntityTooLarge:
         limit = request.client_max_size
         return response(TooLarge(f"a body may have {limit} bytes").problem)
