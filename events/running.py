@@ -102,7 +102,8 @@ class Decided(Struct, frozen=True, kw_only=True):
 class RecordCall(OfExecution, frozen=True, kw_only=True):
     """What a runner does about a tool call: sent, and answered, before the agent is.
 
-    With ``confirmation_id`` it uses that approval, which can be done once.
+    With ``confirmation_id`` it uses that approval, which can be done once. ``call_sha256`` is the
+    hash of the call as the agent made it; ``call`` may have had secrets taken out.
     """
 
     call: ToolCall
@@ -112,6 +113,7 @@ class RecordCall(OfExecution, frozen=True, kw_only=True):
     confirmation_id: UUID | None = None
     grant_id: UUID | None = None
     reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
+    call_sha256: Annotated[str, Meta(max_length=64)] = ""
 
 
 class OpenSession(OfExecution, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from pandar_daemon.domain.egress import fault_of
 from pandar_daemon.domain.guard import refusal
 from pandar_daemon.domain.reading import convert, decode, invalid, nul_faults, problem_of
 from pandar_daemon.domain.repository import repository_faults
+from pandar_daemon.domain.task_secrets import key_faults
 
 METADATA_MAX: Final = 16_384
 """Bytes of a task's metadata as JSON: it travels with every assignment to a runner."""
@@ -169,6 +170,7 @@ def _faults(
             yield from _text_faults(name, value)
         else:
             yield from nul_faults(value, name)
+    yield from key_faults(values, metadata)
     if isinstance(command, CreateTask | CreateSchedule | UpdateSchedule):
         yield from _command_faults(command.command)
     if isinstance(command, CreateProject | UpdateProject):

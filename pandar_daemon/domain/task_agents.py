@@ -29,7 +29,7 @@ def record(task: Task, command: tell.RecordCall) -> list[did.TaskEvent]:
         did.CallDecided(
             execution_id=command.execution_id,
             call=command.call,
-            call_sha256=command.call.sha256,
+            call_sha256=_sha256(command),
             verdict=command.verdict,
             rule=command.rule,
             gates=command.gates,
@@ -46,11 +46,16 @@ def _check_approval(task: Task, command: tell.RecordCall) -> None:
         known is None
         or known.confirmation_id != command.confirmation_id
         or known.decision is not do.Decision.APPROVE
-        or known.call_sha256 != command.call.sha256
+        or known.call_sha256 != _sha256(command)
         or task.cancel_requested
     ):
         msg = f"confirmation {command.confirmation_id} does not approve this call, or no longer"
         raise Rejected(msg, state=str(task.status))
+
+
+def _sha256(command: tell.RecordCall) -> str:
+    """Return the hash of a call as it was, which people saw, and approved, without its secrets."""
+    return command.call_sha256 or command.call.sha256
 
 
 def open_session(task: Task, command: tell.OpenSession) -> list[did.TaskEvent]:

@@ -38,7 +38,8 @@ class Execution:
 
     def __init__(self, assignment: Assignment, means: Means) -> None:
         """Do nothing until `run`, and start nothing until the lease was renewed."""
-        self._line = Line(assignment, means.runner_id, means.asker, means.clock)
+        redactor = means.redactor.copy()
+        self._line = Line(assignment, means.runner_id, means.asker, means.clock, redactor)
         self.held = self._line.held
         self._assignment = assignment
         self._means = means
@@ -49,7 +50,7 @@ class Execution:
             epoch=assignment.epoch,
             timeout_sec=_timeout(self._options),
         )
-        self._stage = Stage(assignment, self._options, means, self._line, self._receive)
+        self._stage = Stage(assignment, self._options, means, self._line, self._receive, redactor)
         self._decided = asyncio.Event()  # to start, or that there is nothing to start
         self._start: signals.Start | None = None
         self._last: asyncio.Future[signals.Finish | signals.Discard] = asyncio.Future()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from pandar_daemon.domain.money import Price
+from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.trees import Trees
@@ -17,7 +19,8 @@ from pandar_daemon.telemetry import Metrics
 class Means(Struct, frozen=True, kw_only=True):
     """``store`` names the data directory, for ever; ``path`` is the ``PATH`` of commands.
 
-    ``prices`` are those of models, by name.
+    ``prices`` are those of models, by name. ``redactor`` knows the secrets of this runner itself;
+    each execution has one more of its own.
     """
 
     runner_id: str
@@ -34,3 +37,4 @@ class Means(Struct, frozen=True, kw_only=True):
     trees: Trees
     prices: Mapping[str, Price] = {}
     vault: Vault | None = None
+    redactor: Redactor = msgspec.field(default_factory=Redactor)

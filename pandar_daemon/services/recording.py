@@ -42,6 +42,7 @@ class Recording:
             confirmation_id=settle.confirmation_id,
             grant_id=settle.grant_id,
             reason=settle.text[:REASON_MAX],
+            call_sha256=settle.call.sha256,
         )
         await self._line.insist("record", record)
 

@@ -20,6 +20,8 @@ from events.subjects import ANY, QUEUE, RUN, BadSubject, parse_command
 from pandar_daemon.domain.access import Principal, Role
 from pandar_daemon.domain.options import GatesOf, registered, validate
 from pandar_daemon.domain.reading import decode
+from pandar_daemon.domain.redacting import redacted
+from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import (
     Invalid,
     Malformed,
@@ -35,6 +37,9 @@ BODY_MAX = 131_072
 """Bytes of a command: whatever event it becomes fits a message of the bus, of 1 MB, with ease."""
 OWN = "system-"
 """So begin the command ids of Pandar's own services, which nobody else may use before them."""
+
+SHAPES = Redactor()
+"""Knows secrets by their shape only."""
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -97,21 +102,21 @@ class Requests:
         command = decode(message.body, kind)
         validate(command, self._agents, self._clock.now(), self._gates_of)
         _agree(command, named)
-        headers = message.headers
+        headers, kept = message.headers, _without_keys(command)
         return Request(
             action=action,
             target=number,
             project=named,
             runner=target if action.startswith("run.") else "",
             principal=principal,
-            command=command,
+            command=kept,
             command_id=command_id,
             sha256=_fingerprint(action, target, principal, command),
             correlation_id=_token(headers.get("pandar-correlation-id")),
             causation_id=_token(headers.get("pandar-causation-id")),
             traceparent=valid_traceparent(headers.get("traceparent")),
             expected_version=_version(headers.get("pandar-expected-version")),
-            body=message.body,
+            body=message.body if kept is command else msgspec.json.encode(kept),
         )
 
     def _command_id(self, message: Message) -> str:
@@ -138,6 +143,19 @@ class Requests:
         if token is None:
             raise Unauthenticated("a command needs a Pandar-Token header")
         return await self._verifier.verify(token)
+
+
+def _without_keys(command: do.Command) -> do.Command:
+    """Return a command without what looks like a key, as far as runners and reasons say it.
+
+    The runner took out what it knows; this is for one that did not, and for people. What a task is
+    to do is not changed: it was refused.
+    """
+    if isinstance(command, tell.OfExecution):
+        return redacted(command, SHAPES)
+    reason = getattr(command, "reason", "")
+    clean = SHAPES.text(reason)[: do.REASON_MAX] if isinstance(reason, str) else reason
+    return command if clean == reason else msgspec.structs.replace(command, reason=clean)
 
 
 def _subject(subject: str) -> tuple[str, str, str]:

@@ -35,6 +35,7 @@ from events.running import (
     Renewed,
 )
 from pandar_daemon.domain.money import Price
+from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Agents, Clock, Folders, Outputs, ProcessHost, Spools, Vault, Wire
 from pandar_daemon.services.asking import Asker
@@ -94,12 +95,13 @@ class Runner:
         has_room: Callable[[], bool] = lambda: True,
         beside: Sequence[Callable[[], Coroutine[object, object, None]]] = (),
         vault: Vault | None = None,
+        known: Mapping[str, str] | None = None,
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
         ``path`` is the ``PATH`` of what is run. Nothing is claimed unless it ``has_room``; the
         services ``beside`` run as long as it does, and while nobody else uses the directory.
-        Without a ``vault`` no secret can be used here.
+        Without a ``vault`` no secret can be used here. ``known`` are secrets by name, never shown.
         """
         self.slots = slots
         self.draining = False
@@ -122,6 +124,7 @@ class Runner:
             path=path,
             prices=prices or {},
             vault=vault,
+            redactor=Redactor(known),
         )
         self._has_room = has_room
         self._beside = beside

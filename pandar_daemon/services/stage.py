@@ -21,6 +21,7 @@ from pandar_daemon.domain import signals
 from pandar_daemon.domain.conversation import Conversation
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.options import TaskOptions
+from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.signals import AnySignal
 from pandar_daemon.domain.talking import Conclude, Terms
 from pandar_daemon.ports import Exit, OutputKey, Process, Spool
@@ -33,6 +34,7 @@ from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.questions import Answers, Questions
+from pandar_daemon.services.showing import Showing
 from pandar_daemon.services.workplace import Workplace
 from pandar_daemon.services.workspace import Work, begun_afresh, prepare, workspace_of
 
@@ -48,16 +50,24 @@ class Stage:
     """One execution's; `begin`, then `attend`."""
 
     def __init__(
-        self, assignment: Assignment, options: TaskOptions, means: Means, line: Line, tell: Tell
+        self,
+        assignment: Assignment,
+        options: TaskOptions,
+        means: Means,
+        line: Line,
+        tell: Tell,
+        redactor: Redactor,
     ) -> None:
-        """Tell the session what happens by ``tell``."""
+        """Tell the session what happens by ``tell``; ``redactor`` knows the secrets there are."""
         self._assignment = assignment
         self._options = options
         self._means = means
         self._line = line
         self._tell = tell
         self._consent = Consent(line, options, means.clock)
-        self._place = Workplace(assignment, means, self._show)
+        self._output = Showing(redactor, self._show, self._now)
+        self._words = Showing(redactor, self._show, self._now)
+        self._place = Workplace(assignment, means, self._output.feed)
         self._work: Work | None = None
         self._process: Process | None = None
         self._spool: Spool | None = None
@@ -88,7 +98,7 @@ class Stage:
             raise
         self._work = work
         for line in (*lines, *rules.lines):
-            await self._show(f"{line}\n".encode())
+            await self._output.feed(f"{line}\n".encode())
         if work.launch is None:
             self._questions = self._watch(self._process)
         else:
@@ -100,6 +110,7 @@ class Stage:
 
     async def _let_go(self, spool: Spool) -> None:
         """Keep what a setup showed before it failed."""
+        await self._output.close()
         self._spool = None
         if not self._shown:
             spool.remove()
@@ -121,6 +132,8 @@ class Stage:
             await self._listen(group, process)
             end = await process.wait()
             ticking.cancel()
+            await self._output.close()
+            await self._words.close()
             await self._tell(
                 signals.Exited(
                     at=self._now(),
@@ -234,7 +247,7 @@ class Stage:
                 self._assignment, self._line, self._means.clock, work.spec.cwd, work.home
             ),
             clock=self._means.clock,
-            show=self._show,
+            show=self._words.feed,
             conclude=self._conclude,
             wait=self._wait,
             consult=self._consult,
@@ -262,10 +275,10 @@ class Stage:
 
     async def _read(self, process: Process) -> None:
         async for data in process.output():
-            await self._show(data)
+            await self._output.feed(data)
 
     async def _show(self, data: bytes) -> None:
-        """Keep what it shows, as long as it can be kept."""
+        """Keep what it shows, its secrets taken out, as long as it can be kept."""
         at = self._now()
         self._shown = True
         try:
@@ -281,6 +294,8 @@ class Stage:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SEC)
+            await self._output.tick()
+            await self._words.tick()
             await self._tell(signals.Tick(at=self._now()))
 
     async def _conclude(self, conclusion: Conclude) -> None:

@@ -15,6 +15,8 @@ import msgspec
 import structlog
 from structlog.types import EventDict, Processor
 
+from pandar_daemon.domain.redaction import Redactor
+
 _SECRET_WORDS: Final = frozenset(
     {"token", "authorization", "password", "passwd", "secret", "cookie", "proof", "headers"}
 )
@@ -26,6 +28,7 @@ _MASKS: Final = (
     (re.compile(r"(?<=://)[^\s/@?#]+(?=@)"), "[userinfo]"),
     (re.compile(r"(?i)([?&](?:access_token|token|jwt|secret|password)=)[^&\s]+"), r"\1[token]"),
 )
+_REDACTOR: Final = Redactor()
 _DEPTH_MAX: Final = 6
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _QUIET: Final = ("asyncio", "aiohttp.access", "nats")
@@ -64,6 +67,11 @@ def configure_logs(stream: TextIO, *, level: str = "info", pretty: bool = False)
         cache_logger_on_first_use=False,
     )
     _capture_libraries(unfailing, at, renderer)
+
+
+def never_log(known: Mapping[str, str]) -> None:
+    """Let these secrets, by name, be in no line of this process from now on."""
+    _REDACTOR.learn(known)
 
 
 def scrub(_logger: object, _method: str, event: EventDict) -> EventDict:
@@ -127,7 +135,7 @@ def _clean(value: object, depth: int) -> object:
 def _mask(text: str) -> str:
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
-    return text
+    return _REDACTOR.text(text)
 
 
 def _json(event: MutableMapping[str, object], **_: object) -> str:

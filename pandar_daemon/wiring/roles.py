@@ -46,6 +46,7 @@ from pandar_daemon.services.scheduler import Scheduler
 from pandar_daemon.services.signals import Signals
 from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
+from pandar_daemon.telemetry import never_log
 from pandar_daemon.wiring.configured import gates_of
 from pandar_daemon.wiring.housekeeping import housekeeping
 from pandar_daemon.wiring.notifying import clicks, notifier, telling
@@ -268,6 +269,7 @@ def _runner(parts: Parts) -> list[Service]:
     given = settings.runner_token
     asker = Asker(parts.sender, lambda: given) if given else parts.asker("local", "runner")
     keeper = housekeeping(parts, lambda: runner)
+    never_log(parts.agents.secrets)
     runner = Runner(
         data=settings.data,
         slots=settings.slots,
@@ -286,5 +288,6 @@ def _runner(parts: Parts) -> list[Service]:
         has_room=lambda: not keeper.room.is_short,
         beside=(keeper.room.run, keeper.retention.run),
         vault=vault(settings),
+        known=parts.agents.secrets,
     )
     return [("runner", runner.run)]

@@ -42,6 +42,7 @@ _SETTING: Final = re.compile(
     PREFIX + r"([A-Z0-9_]+?)_(API_KEY|BASE_URL|MODEL|DRIVER|COMMAND|TELLS_USAGE"
     r"|KEY_HEADER|KEY_INSIDE|HOSTS|ENV_\w+)"
 )
+_SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH")
 _NO: Final = frozenset({"no", "false", "0"})
 
 
@@ -79,6 +80,16 @@ class Registry:
     def names(self) -> Collection[str]:
         """The names a task may ask for."""
         return self._profiles.keys()
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """What the owner set that nobody is to see, by the name of its variable."""
+        return {
+            f"{PREFIX}{_upper(name)}_{key}": value
+            for name, given in self._settings.items()
+            for key, value in given.items()
+            if _SECRET.search(key)
+        }
 
     def profile(self, name: str) -> Profile:
         """Return the profile of an agent; raises ``KeyError`` for an unknown one."""

@@ -1,0 +1,141 @@
+"""In which forms a secret whose value is known may be seen, beyond as it is.
+
+Not among them: other encodings (compressed, encrypted, reversed, UTF-16), a part of the value, a
+value whose bytes are apart (escape sequences within it, a comma list). Line breaks within it are.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import urllib.parse
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from pandar_daemon.domain.secret_parts import ANCHOR_MAX, Found, More
+
+VALUE_MIN: Final = 8
+"""Bytes of the shortest value that is looked for: a shorter one is in too many ordinary words."""
+PIECE_MAX: Final = 2_048
+"""Bytes that are looked for as one; what is longer is looked for piece by piece."""
+LINE_MIN: Final = 20
+"""Bytes of a line of a value that is looked for by itself, too."""
+_BROKEN_MIN: Final = 16
+"""Bytes a line has at least on average where a form is broken into lines."""
+_CUT_MIN: Final = 32
+"""A form so long is looked for without its first bytes, too: these may end a line."""
+LINES_MAX: Final = 512
+"""Lines of a value that are recognised as such."""
+_BREAKS: Final = b"\r\n"
+_MARK: Final = re.compile(rb"\[REDACTED:|\[(?:R(?:E(?:D(?:A(?:C(?:T(?:ED?)?)?)?)?)?)?)?\Z")
+
+
+class Literal(Struct, frozen=True):
+    """One form of a known value; ``kind`` is its name, ``breaks`` how many lines it may end."""
+
+    kind: str
+    form: bytes
+    breaks: int
+
+    @property
+    def anchor(self) -> bytes:
+        """The bytes it is noticed by."""
+        return self.form[:ANCHOR_MAX]
+
+    @property
+    def hides_anchor(self) -> bool:
+        """All of it is secret."""
+        return True
+
+    def scan(self, data: bytes, at: int, *, final: bool) -> Found | More | None:
+        """Return whether it is at an anchor, as far as the data tell; ``final``: they are all."""
+        form = self.form
+        if data.startswith(form, at):
+            return Found(at, at + len(form))
+        size = len(form) + 2 * self.breaks
+        window = data[at : at + size]
+        told = window.translate(None, _BREAKS)
+        if len(told) >= len(form):
+            return Found(at, at + _whole(window, len(form))) if told.startswith(form) else None
+        if final or len(window) == size or not form.startswith(told):
+            return None
+        return More(at, firm=True)
+
+
+def _whole(window: bytes, count: int) -> int:
+    """Return how many bytes hold so many that break no line."""
+    end = count
+    while (told := len(window[:end].translate(None, _BREAKS))) < count:
+        end += count - told
+    return end
+
+
+def literals(name: str, value: str) -> tuple[Literal, ...]:
+    """Return what to look for so that a value is not seen; nothing when it is too short."""
+    data = value.strip().encode(errors="surrogatepass")
+    if len(data) < VALUE_MIN:
+        return ()
+    kind = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "secret"
+    pieces = {piece for form in _forms(data) for piece in _pieces(form)}
+    cut = {piece[ANCHOR_MAX:] for piece in pieces if len(piece) >= _CUT_MIN}
+    found = {_unmarked(piece) for piece in pieces | cut}
+    lines = min(data.count(b"\n"), LINES_MAX)
+    return tuple(
+        Literal(kind, form, max(lines, len(form) // _BROKEN_MIN)) for form in sorted(found)
+    )
+
+
+def _forms(data: bytes) -> Iterator[bytes]:
+    text = data.decode(errors="replace")
+    yield data.translate(None, _BREAKS)
+    yield data.hex().encode()
+    yield data.hex().upper().encode()
+    yield from _base64(data)
+    for safe in ("", "/", "/:"):
+        quoted = urllib.parse.quote_from_bytes(data, safe=safe)
+        yield quoted.encode()
+        yield re.sub("%..", lambda found: found[0].lower(), quoted).encode()
+    yield urllib.parse.quote_plus(data).encode()
+    for ascii_only in (True, False):
+        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        yield escaped.encode(errors="replace")
+        yield escaped.replace("/", "\\/").encode(errors="replace")
+    yield repr(text)[1:-1].encode(errors="replace")
+    yield text.replace("'", "'\\''").encode(errors="replace").translate(None, _BREAKS)
+    yield html.escape(text).encode(errors="replace").translate(None, _BREAKS)
+    for line in data.splitlines():
+        if len(line) >= LINE_MIN and not line.startswith(b"-----") and len(line.split()) == 1:
+            yield line
+
+
+def _base64(data: bytes) -> Iterator[bytes]:
+    """Yield what stays the same of it in base64, wherever in the encoded data it begins.
+
+    Of the characters at both ends, which also tell what stands beside it, there is none.
+    """
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + data)
+        begin = -(-before * 8 // 6)
+        end = (before + len(data)) * 8 // 6
+        stable = encoded[begin:end]
+        yield stable
+        yield stable.translate(bytes.maketrans(b"+/", b"-_"))
+
+
+def _pieces(form: bytes) -> Iterator[bytes]:
+    count = -(-len(form) // PIECE_MAX)
+    size = -(-len(form) // count) if count else 0
+    for begin in range(0, len(form), size or 1):
+        piece = form[begin : begin + size]
+        if len(piece) >= VALUE_MIN:
+            yield piece
+
+
+def _unmarked(form: bytes) -> bytes:
+    """Return a form without what could begin a mark, of which no byte may be taken again."""
+    found = _MARK.search(form)
+    return form[: found.start()] if found and found.start() >= VALUE_MIN else form
