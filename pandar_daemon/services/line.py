@@ -6,6 +6,7 @@ Nothing is said with a secret in it: all there is to say passes here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -50,6 +51,10 @@ class Line:
         self._clock = clock
         self._redactor = redactor or Redactor()
         self._log = log.bind(task=self.held.task_id, execution=str(self.held.execution_id))
+
+    def learn(self, known: Mapping[str, str]) -> None:
+        """Say, and show, nothing with these secrets, by name, from now on."""
+        self._redactor.learn(known)
 
     async def send(self, action: str, command: Command) -> bytes:
         """Return the answer; raises the `Refusal`, `Unavailable` when nobody answered in time."""

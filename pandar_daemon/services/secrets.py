@@ -1,8 +1,8 @@
 """The secrets of the project of one execution, fetched sealed and opened in the runner.
 
 They are asked for each time, so that one that was set a moment ago counts and one that was removed
-does not, in tasks that run. Whoever hands a value on has to tell those who keep values out of what
-is recorded: `known` at the start of an execution is all that was known then.
+does not, in tasks that run. Of what was opened, nothing is shown or said by the execution any more:
+at its start that is all there is, see `learn`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import structlog
 
 from events.running import Held, ListSecrets, SealedSecrets
 from events.secret import SealedSecret, SecretUse
+from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Locked, Secret, Vault
 from pandar_daemon.services.line import Line
 
@@ -61,7 +62,17 @@ class Secrets:
     def _open(self, answer: SealedSecrets, item: SealedSecret) -> Secret:
         if self._vault is None or answer.key is None:
             raise Locked("this runner has no master key: set PANDAR_MASTER_KEY")
-        return self._vault.unseal(answer.project_id, answer.key, item)
+        secret = self._vault.unseal(answer.project_id, answer.key, item)
+        self._line.learn({secret.name: secret.value})
+        return secret
+
+    async def learn(self) -> None:
+        """Let all there is be known, so that it is taken out of what the execution shows."""
+        try:
+            if self._vault is not None:
+                await self.known()
+        except Refusal as refusal:  # the lease is over
+            log.info("secrets.unknown", reason=str(refusal))
 
     async def _fetched(self) -> tuple[SealedSecrets, list[SealedSecret]]:
         """Return the last page and the items of all."""

@@ -34,6 +34,7 @@ from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.questions import Answers, Questions
+from pandar_daemon.services.secrets import Secrets
 from pandar_daemon.services.showing import Showing
 from pandar_daemon.services.workplace import Workplace
 from pandar_daemon.services.workspace import Work, begun_afresh, prepare, workspace_of
@@ -83,6 +84,7 @@ class Stage:
         self._spool = spool = self._open_spool()
         lines = begun_afresh(self._assignment, means.data)
         try:
+            await Secrets(self._line, means.vault).learn()
             tree = await self._place.ready()
             rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
             self._assignment = rules.assignment
