@@ -232,6 +232,18 @@ async def test_a_model_s_server_proves_who_it_is() -> None:
                 assert status == b"200" or b"could not prove who it is" in said
 
 
+async def test_a_key_that_cannot_be_sent_is_not_shown() -> None:
+    """It is the owner's mistake, and told without it."""
+    async with receiving() as receiver:
+        out = outward(receiver.url, {"X-Api-Key": f"{KEY}\nX: y"})
+        async with way_out(out, HERE) as way:
+            answer = await post(way, "/pandar/model/x")
+            assert answer.startswith(b"HTTP/1.1 502 ")
+            assert b"characters that cannot be sent" in answer
+            assert KEY.encode() not in answer
+        assert receiver.calls == []
+
+
 async def test_a_server_that_is_not_there_is_no_secret() -> None:
     """It is told like any other, without the key."""
     async with served(_nobody) as port:

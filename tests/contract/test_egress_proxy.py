@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from contextlib import suppress
 
 import pytest
+import structlog
 
 from events.calls import CallKind, GateRule, Match, Rules
 from pandar_daemon.adapters.egress.bounds import Bounds
@@ -15,6 +17,7 @@ from pandar_daemon.ports import Outward
 from tests.support.egress import People, Way, closed, echo, served, way_out
 from tests.support.receiver import LOCAL, receiving
 from tests.support.tls import authority
+from tests.support.waiting import until
 
 NAMES = {name: [LOCAL] for name in ("api.test", "other.test", "private.test")}
 AUTO = Rules(policy="auto")
@@ -276,6 +279,67 @@ async def test_what_is_no_request_is_said_to_be_none(text: str) -> None:
         assert b"\r\n\r\nPandar: " in answer
         assert b"Traceback" not in answer
         assert way.lookups == []
+
+
+async def test_anything_at_all_is_answered_or_left() -> None:
+    """Requests with letters changed, lost and doubled: the proxy itself never fails."""
+    dice = random.Random(7)
+    async with way_out(outward("api.test"), bounds=Bounds(header_sec=0.5)) as way:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(300):
+                text = bytearray(
+                    dice.choice([*REFUSED, f"{dice.choice(REFUSED)}x"]).encode("latin-1")
+                )
+                for _ in range(dice.randint(1, 6)):
+                    at = dice.randrange(len(text))
+                    text[at : at + dice.randint(0, 2)] = dice.randbytes(dice.randint(0, 2))
+                reader, writer = await way.open()
+                writer.write(text)
+                writer.write_eof()
+                answer = b""
+                with suppress(ConnectionError):
+                    answer = await reader.read()
+                await closed(writer)
+                assert not answer or 400 <= int(answer.split()[1]) < 600, (text, answer)
+                assert b"Traceback" not in answer
+    assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+async def test_nobody_is_read_faster_than_the_other_side_takes() -> None:
+    """What waits in between is bounded; then all of it comes."""
+    total = 64 * 2**20
+    sent = 0
+
+    async def flood(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        blocked.set_result(writer.transport)
+        while sent < total:
+            writer.write(bytes(2**20))
+            await writer.drain()
+            sent += 2**20
+
+    blocked: asyncio.Future[asyncio.WriteTransport] = asyncio.get_running_loop().create_future()
+    async with served(flood) as port:
+        host = f"api.test:{port}"
+        async with way_out(outward(host), NAMES) as way:
+            reader, writer = await way.tunnel(host)
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            transport = await blocked
+            looks: list[int] = []
+
+            def stands_still() -> bool:
+                looks.append(sent)
+                return sent > 0 and looks[-20:] == 20 * [sent]
+
+            await until(stands_still)
+            assert transport.get_write_buffer_size() > 0
+            assert sent < total / 2
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+            left = total
+            while data := await reader.read(2**20):
+                left -= len(data)
+            assert left == 0
+            await closed(writer)
 
 
 async def test_nothing_is_smuggled() -> None:

@@ -16,10 +16,14 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Authority:
-    """What a server shows that has one certificate, and a client that trusts it alone."""
+    """What a server shows that has one certificate, and a client that trusts it alone.
+
+    ``pem`` is that certificate.
+    """
 
     server: ssl.SSLContext
     client: ssl.SSLContext
+    pem: str
 
 
 def authority(*names: str) -> Authority:
@@ -50,4 +54,5 @@ def authority(*names: str) -> Authority:
         both = Path(folder) / "both.pem"
         both.write_bytes(shown + secret)
         server.load_cert_chain(both)
-    return Authority(server, ssl.create_default_context(cadata=shown.decode()))
+    pem = shown.decode()
+    return Authority(server, ssl.create_default_context(cadata=pem), pem)

@@ -51,7 +51,8 @@ def is_secret(variable: str) -> bool:
 
 def upstream(base_url: str, key: Key | None, value: str) -> Upstream:
     """Return the server behind a door."""
-    return Upstream(base_url=base_url, headers={} if key is None else key.headers(value))
+    headers = {} if key is None else key.headers(value.strip())
+    return Upstream(base_url=base_url, headers=headers)
 
 
 def host_of(base_url: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 
@@ -26,7 +28,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     tls_ports: frozenset[int] = frozenset({443})
 
 
-CHUNK: int = 262_144
+CHUNK: Final = 262_144
 """Bytes that are read at a time."""
-READ_AHEAD: int = 262_144
+READ_AHEAD: Final = 262_144
 """Bytes of one side that are held while the other does not take them, twice over."""

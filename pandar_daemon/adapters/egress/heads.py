@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 import h11
 
 from pandar_daemon.adapters.egress.masking import Mask
-from pandar_daemon.adapters.egress.refused import malformed
+from pandar_daemon.adapters.egress.refused import malformed, unreachable
 from pandar_daemon.domain.egress import Host, called
 from pandar_daemon.ports.sandbox import MODELS_PATH, Upstream
 
@@ -73,7 +73,10 @@ def to_model(request: h11.Request, target: bytes, upstream: Upstream) -> h11.Req
     kept = [(b"host", _authority(base)), *_passing(request.headers, replaced), *own]
     kept += [(b"accept-encoding", b"identity"), *_framing(request.headers)]
     kept.append((b"connection", b"close"))
-    return h11.Request(method=request.method, target=_joined(base, target), headers=kept)
+    try:
+        return h11.Request(method=request.method, target=_joined(base, target), headers=kept)
+    except h11.LocalProtocolError:  # its text would show the key
+        raise unreachable("the key of this model has characters that cannot be sent") from None
 
 
 def inward(response: h11.Response, mask: Mask) -> h11.Response:
