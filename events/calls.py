@@ -20,6 +20,11 @@ DIFF_MAX: Final = 32_768
 LIST_MAX: Final = 100
 """Paths or hosts that are named one by one."""
 
+MOVES_MAX: Final = 50
+"""References one push may move."""
+SUBJECTS_MAX: Final = 10
+"""Commits of one reference that are named one by one."""
+
 GATE_NAMES: Final = (
     "git_push_protected",
     "secrets_access",
@@ -51,11 +56,36 @@ class CallKind(StrEnum):
     OTHER = "other"
 
 
+Sha = Annotated[str, Meta(max_length=64)]
+"""An object of a repository in hex; empty for none."""
+
+
+class RefMove(Struct, frozen=True, kw_only=True):
+    """What a push does to one reference of the remote, found out from the commits themselves.
+
+    ``commits`` are new there and ``files`` differ; ``subjects`` are of the newest commits.
+    ``forced``: what is there now is no ancestor. ``own``: it is the branch of the task.
+    """
+
+    ref: Word
+    old: Sha = ""
+    new: Sha = ""
+    forced: bool = False
+    protected: bool = False
+    own: bool = False
+    commits: Annotated[int, Meta(ge=0)] = 0
+    files: Annotated[int, Meta(ge=0)] = 0
+    subjects: Annotated[
+        list[Annotated[str, Meta(max_length=200)]], Meta(max_length=SUBJECTS_MAX)
+    ] = []
+
+
 class ToolCall(Struct, frozen=True, kw_only=True):
     """One thing an agent asks to do.
 
     ``command`` is shell text, ``paths`` are as the agent named them, ``diff`` is unified and may
     be cut at `DIFF_MAX`, ``input`` is the agent's own JSON where nothing better is known of it.
+    ``moves`` is never the agent's word: we found it out; ``input`` then names the remote.
     """
 
     kind: CallKind = CallKind.OTHER
@@ -68,15 +98,20 @@ class ToolCall(Struct, frozen=True, kw_only=True):
     diff: Annotated[str, Meta(max_length=DIFF_MAX)] = ""
     diff_sha256: Annotated[str, Meta(max_length=64)] = ""
     input: Text = ""
+    moves: Annotated[list[RefMove], Meta(max_length=MOVES_MAX)] = []
 
     @property
     def sha256(self) -> str:
         """Return, in hex, the hash of what it would do.
 
-        The same for an agent that asks for it again, in other words or under another id.
+        The same for an agent that asks for it again, in other words or under another id. Of a push
+        it is which reference of which remote comes from where to where.
         """
         meaning: list[object] = [self.command, self.cwd, self.input]
-        if not self.command:
+        if self.moves:
+            moves = sorted([each.ref, each.old, each.new] for each in self.moves)
+            meaning = ["push", self.input, moves]
+        elif not self.command:
             meaning = [self.kind, sorted(self.paths), sorted(self.hosts), self.input]
             meaning += [self.diff_sha256 or self.diff, self.tool if self.input else ""]
             if not (self.paths or self.hosts or self.diff or self.input):

@@ -8,13 +8,13 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from events.calls import Allowance, Rules, Scope, ToolCall, Verdict
+from events.calls import MOVES_MAX, Allowance, Rules, Scope, ToolCall, Verdict
 from events.commands import REASON_MAX, TAIL_MAX, Command, Decision, Id, Int32
 from events.confinement import Confines
 from events.ids import ID_MAX
 from events.instant import Instant
 from events.secret import DataKey, SealedSecret
-from events.task import Cut, FailureKind, Json, OnTimeout, Usage
+from events.task import Cut, FailureKind, Json, OnTimeout, PushedRef, Usage
 
 Count = Annotated[int, Meta(ge=0, le=ID_MAX)]
 
@@ -204,6 +204,15 @@ class SealedSecrets(Struct, frozen=True, kw_only=True):
     more: bool = False
 
 
+class ReportPush(OfExecution, frozen=True, kw_only=True):
+    """The runner pushed for an execution."""
+
+    remote: Annotated[str, Meta(max_length=2_048)]
+    refs: Annotated[list[PushedRef], Meta(min_length=1, max_length=MOVES_MAX)]
+    commits: Annotated[int, Meta(ge=0)] = 0
+    call_sha256: Annotated[str, Meta(max_length=64)] = ""
+
+
 class SwitchAgent(OfExecution, frozen=True, kw_only=True):
     """The agent failed: another one takes over with the next attempt."""
 
@@ -342,6 +351,7 @@ RUNNER_ACTIONS: dict[str, type[Command]] = {
     "switch": SwitchAgent,
     "grants": ListGrants,
     "secrets": ListSecrets,
+    "pushed": ReportPush,
     "finish": FinishExecution,
     "ended": ListEnded,
     "narrowed": ReportNarrowed,

@@ -330,6 +330,27 @@ class TaskCheckpointed(Event, frozen=True, kw_only=True, tag="task.checkpointed"
     skipped: list[str] = []
 
 
+class PushedRef(Struct, frozen=True, kw_only=True):
+    """One reference of a remote, and what it was before; empty for none."""
+
+    ref: str
+    old: str = ""
+    new: str = ""
+
+
+class TaskPushed(Event, frozen=True, kw_only=True, tag="task.pushed"):
+    """The runner pushed for the task: these references of ``remote`` were moved.
+
+    ``call_sha256`` is that of the call that was decided before.
+    """
+
+    execution_id: UUID
+    remote: str
+    refs: list[PushedRef]
+    commits: int = 0
+    call_sha256: str = ""
+
+
 class TaskPaused(Event, frozen=True, kw_only=True, tag="task.paused"):
     """The execution ended and goes on by itself at ``until``: ``reason`` is ``quota``."""
 
@@ -489,6 +510,7 @@ TaskEvent = (
     | QuestionAnswered
     | PolicyNarrowed
     | EgressBlocked
+    | TaskPushed
     | TaskPaused
     | TaskParked
     | ResumeRequested

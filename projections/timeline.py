@@ -41,6 +41,7 @@ from events.task import (
     TaskParked,
     TaskPaused,
     TaskProgressed,
+    TaskPushed,
     TaskResumed,
     TaskRetried,
     TaskStarted,
@@ -192,6 +193,12 @@ def _blocked(event: EgressBlocked) -> str:
     if event.omitted:
         return f"Refused {event.omitted:,} more hosts, the last {event.host}:{event.port}"
     return _why(f"Refused to reach {event.host}:{event.port}", event.reason)
+
+
+@summary.register
+def _pushed(event: TaskPushed) -> str:
+    names = ", ".join(ref.ref.removeprefix("refs/heads/") for ref in event.refs)
+    return f"Pushed {names[:200]} to {event.remote[:200]}: {event.commits} new commits"
 
 
 @summary.register

@@ -56,7 +56,10 @@ def plain_value(value: object) -> str:
 
 _WHAT: Final = ("question", "command", "diff", "input", "title")
 """What a card asks about, the first of these that it has."""
-_SHOWN: Final = ("choices", "cwd", "paths", "hosts", "why", "intent", "spent", "limits", "cut")
+_SHOWN: Final = (
+    *("choices", "impact", "remote", "cwd", "paths", "hosts", "why", "intent", "spent", "limits"),
+    "cut",
+)
 _DIFF_LINES: Final = 60
 
 

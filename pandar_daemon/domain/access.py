@@ -129,6 +129,7 @@ ACTION_PERMISSION: Final[dict[str, Permission]] = {
     "run.answered": Permission.RUNNER_RUN,
     "run.switch": Permission.RUNNER_RUN,
     "run.blocked": Permission.RUNNER_RUN,
+    "run.pushed": Permission.RUNNER_RUN,
     "run.finish": Permission.RUNNER_RUN,
     "run.ended": Permission.RUNNER_RUN,
     "run.narrowed": Permission.RUNNER_RUN,

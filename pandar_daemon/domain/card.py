@@ -18,6 +18,7 @@ from msgspec import Struct
 from events.calls import Severity, ToolCall
 from events.instant import text as rfc3339
 from events.task import Json, OnTimeout, Usage
+from pandar_daemon.domain.gate_moves import described
 from pandar_daemon.domain.judging import Judgement
 
 CARD_MAX: Final = 65_536
@@ -82,6 +83,8 @@ def call_card(
             "cwd": _text(call.cwd),
             "paths": _list(call.paths),
             "hosts": _list(call.hosts),
+            "remote": _text(call.input) if call.moves else "",
+            "impact": _list([line for move in call.moves for line in described(move)]),
             "cut": cut,
             "diff_sha256": call.diff_sha256,
             "call_sha256": call.sha256,

@@ -139,7 +139,9 @@ class Conversation:
         shown = [] if resume is None else [talk.Show(texts.quoted(texts.news(resume)))]
         prompt = talk.Prompt(texts.opening(self._terms, loaded=ready.loaded))
         self._beginning = [*named, *texts.heard_of(resume), *shown, prompt]
-        return self._turn.ask_budget(self._budget, at) if self._exceeded else self._start()
+        if self._exceeded:
+            return [*self._turn.ask_budget(self._budget, at), *self._turn.begin(at)]
+        return [*self._start(), *self._turn.begin(at)]
 
     def _start(self) -> list[talk.Effect]:
         begin, self._beginning = self._beginning, []

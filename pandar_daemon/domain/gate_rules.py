@@ -57,6 +57,7 @@ GATES: Final[Mapping[str, Gate]] = {
 
 RULES: Final[Mapping[str, tuple[Severity, str]]] = {
     "git_push_protected.push": (_HIGH, "pushes to a remote"),
+    "git_push_protected.branch": (_HIGH, "pushes to a protected branch"),
     "git_push_protected.force": (_CRITICAL, "pushes over what is on the remote"),
     "git_push_protected.delete": (_CRITICAL, "deletes on the remote"),
     "git_push_protected.merge": (_CRITICAL, "merges on the remote"),

@@ -14,6 +14,7 @@ from typing import Final
 
 from events.calls import LIST_MAX, TEXT_MAX, CallKind, Rules, ToolCall
 from pandar_daemon.domain.gate_match import matches
+from pandar_daemon.domain.gate_moves import of_moves, runs_of
 from pandar_daemon.domain.gate_paths import (
     Place,
     deleted,
@@ -36,7 +37,6 @@ from pandar_daemon.domain.gate_tables import (
 from pandar_daemon.domain.gate_walk import Known, walked
 from pandar_daemon.domain.gate_writes import deleted_by, written_by
 from pandar_daemon.domain.shell_run import Run
-from pandar_daemon.domain.shell_runs import runs
 from pandar_daemon.domain.shell_second import doubts
 from pandar_daemon.domain.shell_words import Redirect, Word
 
@@ -61,10 +61,9 @@ def touched(call: ToolCall, rules: Rules, workspace: str, home: str) -> tuple[To
     ``workspace`` and ``home`` are absolute. Never raises; takes time in proportion to the call.
     """
     place = place_of(call.cwd, workspace, home)
-    command = runs(call.command) if call.command else []
+    command = runs_of(call)
     found = [
-        *_of_command(command, place),
-        *map(touch, doubts(call.command)),
+        *(of_moves(call.moves) if call.moves else _of_text(call.command, command, place)),
         *_of_call(call, place),
         *_own(call, command, rules, workspace),
     ]
@@ -77,6 +76,11 @@ def _own(call: ToolCall, command: Sequence[Run], rules: Rules, workspace: str) -
         for part in matches(rule.match, call, command, workspace):
             name = f"own.{rule.name}"
             yield Touch(rule.name, name, rule.severity, why, part.words, part.fixed)
+
+
+def _of_text(text: str, command: Sequence[Run], place: Place) -> Iterator[Touch]:
+    yield from _of_command(command, place)
+    yield from map(touch, doubts(text))
 
 
 # --- the call itself --------------------------------------------------------------------------

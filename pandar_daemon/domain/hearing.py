@@ -6,12 +6,16 @@ A driver turns bytes into these. Texts are as the agent wrote them: control char
 from __future__ import annotations
 
 from enum import StrEnum, auto
+from typing import Final
 
 from msgspec import Struct
 
 from events.calls import ToolCall
 from events.instant import Instant
 from events.task import Usage
+
+DOOR: Final = "door:"
+"""How the id of a request begins that was made at a door of the box; no agent's own does."""
 
 
 class Stop(StrEnum):
@@ -65,7 +69,10 @@ class Called(Struct, frozen=True, kw_only=True):
 
 
 class Asked(Struct, frozen=True, kw_only=True):
-    """It waits until somebody allows or denies this; ``call_id`` as in `Called`."""
+    """It waits until somebody allows or denies this; ``call_id`` as in `Called`.
+
+    What its programs ask for at a door is asked in the same words, under an id of `DOOR`.
+    """
 
     request_id: str
     call: ToolCall

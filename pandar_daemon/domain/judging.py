@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from events.calls import Allowance, GateRule, Rules, Severity, ToolCall, Verdict
 from pandar_daemon.domain.gate_match import allowed, fits_words, matches
+from pandar_daemon.domain.gate_moves import runs_of
 from pandar_daemon.domain.gate_paths import place_of
 from pandar_daemon.domain.gates import GATES, UNCLASSIFIED, Touch, touched
 from pandar_daemon.domain.guard import NEVER_EXCUSED, Decision, check
@@ -94,7 +95,7 @@ def _gravest(touch: Touch) -> int:
 
 
 def _denied(call: ToolCall, rules: Rules, workspace: str) -> Judgement | None:
-    command = runs(call.command) if rules.denied and call.command else []
+    command = runs_of(call) if rules.denied else []
     for rule in rules.denied:
         if next(matches(rule.match, call, command, workspace), None) is not None:
             return Judgement(

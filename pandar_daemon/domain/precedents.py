@@ -21,7 +21,8 @@ from pandar_daemon.domain.talking import Terms
 TRIES: Final = 3
 """How often the same call may be refused, or fail, before people are asked."""
 
-
+LOOP: Final = "budget.loop"
+"""The rule by which people are asked about what was tried too often."""
 VOID: Final = Judgement(verdict=Verdict.ASK, rule="approval.void", gates=["unclassified"])
 """What is done about a call whose approval turned out to be worth nothing."""
 
@@ -65,7 +66,7 @@ class Precedents:
             return judged
         return Judgement(
             verdict=Verdict.ASK,
-            rule="budget.loop",
+            rule=LOOP,
             gates=["budget"],
             severity=Severity.MEDIUM,
             why=f"this was refused or failed {failures} times before",

@@ -20,7 +20,8 @@ class Terms(Struct, frozen=True, kw_only=True):
     """What a conversation is about and within which limits; ``None`` is no limit.
 
     ``spent`` is what earlier executions of the task consumed. ``proxy_answers`` is how many
-    questions another agent, ``proxy``, may answer, 0 when there is none.
+    questions another agent, ``proxy``, may answer, 0 when there is none. ``doors`` are the gates
+    whose calls must all come to a door of the box, where they are asked about.
     """
 
     agent: str
@@ -41,6 +42,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     tells_usage: bool = True
     denies_softly: bool = True
     hears_reasons: bool = False
+    doors: frozenset[str] = frozenset()
 
 
 # --- signals ---------------------------------------------------------------------------------
@@ -185,6 +187,13 @@ class Reply(Struct, frozen=True, kw_only=True):
     quiet: bool = False
 
 
+class Refuse(Struct, frozen=True, kw_only=True):
+    """Nobody will decide about a request made at a door: tell who waits there, and why."""
+
+    request_id: str
+    text: str
+
+
 class Consult(Struct, frozen=True, kw_only=True):
     """Let another agent answer this; tell `ProxyAnswered`."""
 
@@ -254,6 +263,7 @@ Effect = (
     | CancelTurn
     | Settle
     | Reply
+    | Refuse
     | Consult
     | AskCall
     | AskQuestion

@@ -42,6 +42,7 @@ TaskCommand = (
     | tell.SwitchAgent
     | tell.ReportNarrowed
     | tell.ReportBlocked
+    | tell.ReportPush
     | tell.FinishExecution
     | tell.RecordCheckpoint
     | Dispatch
@@ -93,6 +94,8 @@ def decide(task: Task, command: TaskCommand, ask: Ask) -> list[did.TaskEvent]:
             return task_agents.blocked(task, command)
         case tell.RecordCheckpoint():
             return task_agents.checkpoint(task, command)
+        case tell.ReportPush():
+            return task_agents.pushed(task, command)
         case tell.FinishExecution():
             return task_execution.finish(task, command, ask)
         case do.LoseExecution():

@@ -109,6 +109,20 @@ def answered(task: Task, command: tell.AnswerQuestion) -> list[did.TaskEvent]:
     ]
 
 
+def pushed(task: Task, command: tell.ReportPush) -> list[did.TaskEvent]:
+    """Record what was pushed."""
+    live_of(task, command.execution_id, command.epoch)
+    return [
+        did.TaskPushed(
+            execution_id=command.execution_id,
+            remote=command.remote,
+            refs=command.refs,
+            commits=command.commits,
+            call_sha256=command.call_sha256,
+        )
+    ]
+
+
 def switch(task: Task, command: tell.SwitchAgent) -> list[did.TaskEvent]:
     """Let another agent take over with the next attempt."""
     live_of(task, command.execution_id, command.epoch)

@@ -6,6 +6,9 @@
 * A reason to refuse has no place in most protocols, and some agents take any refusal for the end
   of the turn: then it is cancelled, and the reason is the next thing said. Nothing is asked or
   answered any more in a turn that was cancelled.
+* What programs of the agent ask for at a door is judged by the same rules. They hear every reason,
+  so a refusal ends no turn; they have no protocol by which a cancelled turn would answer them, so
+  each is refused in words. Before the first turn they wait, should people have to be asked.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from events.running import Decided
 from pandar_daemon.domain import conversation_texts as texts
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.budget import Budget
+from pandar_daemon.domain.door_requests import is_door, put_off, refusals
 from pandar_daemon.domain.hearing import Asked, Called, Questioned
 from pandar_daemon.domain.precedents import VOID, Precedents, Ruling
 
 BUDGET: Final = ""
 """The request that is none of the agent's: may it cost more?"""
+CANCELLED: Final = "the agent's turn was cancelled"
 
 Request = Asked | Questioned
 
@@ -37,6 +42,7 @@ class Turn:
         """The request people are asked about."""
         self.asked_at = 0.0
         self.cancelled_at: float | None = None
+        self._has_begun = False
         self._terms = terms
         self._precedents = Precedents(terms)
         self._open: dict[str, Request] = {}  # oldest first
@@ -50,6 +56,11 @@ class Turn:
         """Whether this is the number of what people are asked now."""
         return self.asked is not None and number == self._number
 
+    def begin(self, at: float) -> list[talk.Effect]:
+        """Do what waited at a door for the first turn."""
+        self._has_begun = True
+        return [] if self._is_busy else self.go_on(at)
+
     def end(self, why: str) -> list[talk.Effect]:
         """Wait for nothing any more; the next turn begins."""
         self.next, self.cancelled_at = "", None
@@ -58,13 +69,14 @@ class Turn:
     def cancel(self, at: float, words: str = "") -> list[talk.Effect]:
         """End it before its time, which answers all that is open, and say this next."""
         self.next, self.cancelled_at = words, at
-        return [*self._drop("the agent's turn was cancelled"), talk.CancelTurn()]
+        return [*self._drop(CANCELLED), talk.CancelTurn()]
 
     def _drop(self, why: str) -> list[talk.Effect]:
         asked, self.asked, self._consulted = self.asked, None, None
+        refused = refusals(list(self._open), why)
         for known in (self._open, self._rulings, self._settled):
             known.clear()
-        return [] if asked is None else [talk.Withdraw(why)]
+        return [*([] if asked is None else [talk.Withdraw(why)]), *refused]
 
     # --- what is asked ---
 
@@ -74,8 +86,8 @@ class Turn:
 
     def consider(self, request: Request, at: float) -> list[talk.Effect]:
         """Take note of a new request, and do what can be done about it now."""
-        if self.cancelled_at is not None:
-            return []  # cancelling answered it
+        if self.cancelled_at is not None:  # cancelling answered it, unless it is asked at a door
+            return refusals([request.request_id], CANCELLED)
         self._open[request.request_id] = request
         return self._attend(request, at)
 
@@ -96,7 +108,7 @@ class Turn:
         """Ask about a call anew, if it is open still: its approval was used before, or is void."""
         request_id, call = refused.request_id, refused.call
         if request_id not in self._settled or self.cancelled_at is not None:
-            return []
+            return refusals([request_id], CANCELLED)
         self._settled.discard(request_id)
         asked, ruling = Asked(request_id=request_id, call=call), self._precedents.rule(call)
         if ruling.judged.verdict is Verdict.DENY:
@@ -108,12 +120,12 @@ class Turn:
 
     @property
     def _is_busy(self) -> bool:
-        return self.asked is not None or self._consulted is not None
+        return self.asked is not None or self._consulted is not None or not self._has_begun
 
     def _attend(self, request: Request, at: float) -> list[talk.Effect]:
         if isinstance(request, Questioned):
             return [] if self._is_busy else self._ask_question(request, at)
-        ruling = self._precedents.rule(request.call)
+        ruling = put_off(request, self._precedents.rule(request.call), self._terms)
         if ruling.judged.verdict is not Verdict.ASK:
             return self._settle(request, ruling, at)
         self._rulings[request.request_id] = ruling
@@ -177,7 +189,7 @@ class Turn:
             confirmation_id=ruling.confirmation_id,
             grant_id=texts.uuid_of(judged.allowance.grant_id if judged.allowance else ""),
             text=words,
-            quiet=denied and not self._terms.denies_softly,
+            quiet=denied and not (self._terms.denies_softly or is_door(asked.request_id)),
         )
         return [self._closed(settle), *(self.cancel(at, words) if settle.quiet else [])]
 
@@ -227,14 +239,14 @@ class Turn:
             gates=tuple(gates),
             confirmation_id=answered.confirmation_id,
             text=text,
-            quiet=not allowed and self._must_say_it_later(decided),
+            quiet=not allowed and self._must_say_it_later(asked, decided),
         )
         return [self._closed(settle), *(self.cancel(at, text) if settle.quiet else self.go_on(at))]
 
-    def _must_say_it_later(self, decided: Decided) -> bool:
+    def _must_say_it_later(self, asked: Asked, decided: Decided) -> bool:
         """Whether a refusal cannot be told the agent as it is, in this turn."""
         unheard = _has_words(decided) and not self._terms.hears_reasons
-        return unheard or not self._terms.denies_softly
+        return (unheard or not self._terms.denies_softly) and not is_door(asked.request_id)
 
     def _gates(self, asked: Asked) -> list[str]:
         ruling = self._rulings.get(asked.request_id)

@@ -28,6 +28,7 @@ from pandar_daemon.ports.channels import (
     Sealer,
 )
 from pandar_daemon.ports.confirmations import ApprovalLink, ConfirmationReads
+from pandar_daemon.ports.control import Control, Ending, Order, Orders, Show
 from pandar_daemon.ports.grants import GrantReads
 from pandar_daemon.ports.identity import Verifier
 from pandar_daemon.ports.leases import Leadership, Lease, Leases, Rejections
@@ -94,10 +95,12 @@ __all__ = [
     "Clock",
     "ConfirmationReads",
     "Conflict",
+    "Control",
     "Delivered",
     "Door",
     "Driver",
     "Egress",
+    "Ending",
     "EventStore",
     "EventStream",
     "Exit",
@@ -129,6 +132,8 @@ __all__ = [
     "Notice",
     "NotificationReads",
     "Numbers",
+    "Order",
+    "Orders",
     "OutputKey",
     "Outputs",
     "Outward",
@@ -146,6 +151,7 @@ __all__ = [
     "SecretReads",
     "Sender",
     "ServedRows",
+    "Show",
     "Space",
     "Spec",
     "Spool",

@@ -7,28 +7,26 @@ what is said to it never waits for it, so that who does not listen holds up noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Final, assert_never
 from uuid import UUID
 
 import structlog
-from msgspec import Struct
 
 from events.calls import Verdict
-from events.running import Assignment
 from events.task import Usage
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.conversation import CANCEL_SEC, OPEN_SEC, Conversation, Phase
-from pandar_daemon.domain.hearing import Broken, TurnEnded
+from pandar_daemon.domain.door_requests import is_door
+from pandar_daemon.domain.hearing import Broken, Heard, TurnEnded
 from pandar_daemon.domain.refusals import Refusal
-from pandar_daemon.ports import Clock, Driver, Talk
+from pandar_daemon.ports import Driver, Permission, Talk
+from pandar_daemon.services.callers import Callers
 from pandar_daemon.services.cards import drafted
-from pandar_daemon.services.consent import Consent
-from pandar_daemon.services.granted import Grants
-from pandar_daemon.services.line import Line
 from pandar_daemon.services.recording import Recording
 from pandar_daemon.services.saying import Saying
+from pandar_daemon.services.surroundings import Surroundings
 
 log = structlog.get_logger(__name__)
 
@@ -36,28 +34,11 @@ FAREWELL_SEC: Final = 1.0
 """What an agent may take to end its turn before its process is ended."""
 BACKLOG_MAX: Final = 2**20
 """Bytes of what it said that may wait to be worked off."""
+GONE: Final = "the agent has ended"
+"""What whoever waits at a door then is told."""
 END_SEC: Final = 10.0
 """What it may take until one hears of the cancellation, or the loss, that people are not asked."""
 _CONFLICT: Final = 409
-
-
-class Surroundings(Struct, frozen=True, kw_only=True):
-    """What a run needs besides the agent.
-
-    ``show`` adds to the task's output, ``conclude`` ends the process, ``wait`` says whether people
-    are being asked, ``consult`` asks another agent.
-    """
-
-    assignment: Assignment
-    store: str
-    line: Line
-    consent: Consent
-    grants: Grants
-    clock: Clock
-    show: Callable[[bytes], Awaitable[None]]
-    conclude: Callable[[talk.Conclude], Awaitable[None]]
-    wait: Callable[[bool], Awaitable[None]]
-    consult: Callable[[str], Awaitable[str | None]]
 
 
 class AgentRun:
@@ -72,6 +53,8 @@ class AgentRun:
         self._around = around
         self._saying = Saying(talking)
         self._recording = Recording(around.line)
+        self._callers = Callers(self._hears)
+        self.inquire = self._callers.inquire
         self._due: asyncio.Queue[talk.Signal | list[talk.Effect]] = asyncio.Queue()
         self._backlog = 0
         self._watching: asyncio.Task[None] | None = None  # for a decision, or another's answer
@@ -90,6 +73,7 @@ class AgentRun:
                 for service in services:
                     service.cancel()
         finally:
+            self._callers.close(GONE)
             for task in (self._watching, *self._reminding):
                 if task is not None:
                     task.cancel()
@@ -118,13 +102,16 @@ class AgentRun:
     def _now(self) -> float:
         return self._around.clock.boottime()
 
+    def _hears(self, said: Heard) -> None:
+        self._due.put_nowait(talk.Hears(at=self._now(), heard=said))
+
     def _say(self, data: bytes) -> None:
         """Say it, unless it was long enough that the agent did not listen."""
         if self._saying.is_unheard:
             unheard = Broken(
                 error=f"{self._around.assignment.agent} reads nothing of what it is told"
             )
-            self._due.put_nowait(talk.Hears(at=self._now(), heard=unheard))
+            self._hears(unheard)
         self._saying.say(data)
 
     async def _listen(self) -> None:
@@ -139,7 +126,7 @@ class AgentRun:
                 if isinstance(each, Broken) and not data:
                     self._due.put_nowait(talk.Ended(at=self._now(), heard=each))
                 else:
-                    self._due.put_nowait(talk.Hears(at=self._now(), heard=each))
+                    self._hears(each)
             if not data:
                 self._turn_over.set()
                 return
@@ -172,6 +159,9 @@ class AgentRun:
                 await self._settle(effect)
             case talk.Reply():
                 await self._reply(effect)
+            case talk.Refuse():
+                refused = Permission(allowed=False, text=effect.text)
+                self._callers.answer(effect.request_id, refused)
             case talk.Consult():
                 self._watch(self._consult(effect))
             case talk.AskCall() | talk.AskQuestion() | talk.AskBudget():
@@ -181,6 +171,7 @@ class AgentRun:
             case talk.Name(session_id):
                 await self._name(session_id)
             case talk.Conclude():
+                self._callers.close(GONE)
                 await self._around.conclude(effect)
             case _:
                 assert_never(effect)
@@ -211,7 +202,10 @@ class AgentRun:
             log.warning("call.unrecorded", reason=str(refusal))
             self._due.put_nowait(self._unrecorded(settle, refusal))
             return
-        if not settle.quiet:
+        if is_door(settle.request_id):
+            allowed = Permission(allowed=settle.verdict is Verdict.ALLOW, text=settle.text)
+            self._callers.answer(settle.request_id, allowed)
+        elif not settle.quiet:
             self._say(self._driver.answer(settle.request_id, settle.verdict, settle.text))
 
     def _unrecorded(self, settle: talk.Settle, refusal: Refusal) -> talk.Signal:

@@ -42,6 +42,7 @@ class Consent:
         self._clock = clock
         self._hinted = asyncio.Event()
         self._asking: asyncio.Future[bytes] | None = None
+        self._turn = asyncio.Lock()
         self.pending: UUID | None = None
 
     def deadline(self) -> Deadline:
@@ -52,6 +53,15 @@ class Consent:
     def hint(self) -> None:
         """Something may have been decided."""
         self._hinted.set()
+
+    @contextlib.asynccontextmanager
+    async def alone(self, reason: str) -> AsyncIterator[None]:
+        """Ask while nobody else does; what is not decided in the end is taken back: ``reason``."""
+        async with self._turn:
+            try:
+                yield
+            finally:
+                await self.withdraw(reason)
 
     async def ask(self, draft: Draft, card: Json, deadline: Deadline) -> UUID:
         """Return the id of a new confirmation, once it is asked for; raises the `Refusal`.
@@ -99,6 +109,14 @@ class Consent:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SEC):
                     await self._hinted.wait()
+
+    async def decision(self, confirmation_id: UUID) -> Decided:
+        """Return what is decided, however long that takes; raises the `Refusal` as `looks` does."""
+        decided = Decided()
+        async for look in self.looks(confirmation_id):
+            decided = look
+        self.pending = None
+        return decided
 
     async def withdraw(self, reason: str) -> None:
         """Take back what was asked last, unless it was decided."""

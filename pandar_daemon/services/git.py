@@ -54,7 +54,7 @@ class Unprepared(OSError):
 class Call(Struct, frozen=True, kw_only=True):
     """One run of a program, git or a script that runs it, in ``cwd``.
 
-    ``within_sec`` is what it may take; ``limit`` the bytes of output that are kept.
+    ``given`` is its input, ``within_sec`` what it may take; ``limit`` the bytes of output kept.
     """
 
     argv: tuple[str, ...]
@@ -65,6 +65,7 @@ class Call(Struct, frozen=True, kw_only=True):
     box: Box | None = None
     within_sec: float = 60.0
     limit: int = 2**24
+    given: bytes = b""
 
 
 class Git:
@@ -89,7 +90,7 @@ class Git:
         )
         try:
             async with asyncio.timeout(call.within_sec):
-                return await errand.run(self._host, spec, limit=call.limit)
+                return await errand.run(self._host, spec, call.given, limit=call.limit)
         except TimeoutError:
             what = " ".join(call.argv[:2])
             raise Unprepared(f"{what} took longer than {call.within_sec:g} s") from None

@@ -12,6 +12,7 @@ from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault
 from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.openings import Openings
 from pandar_daemon.services.trees import Trees
 from pandar_daemon.telemetry import Metrics
 
@@ -20,7 +21,7 @@ class Means(Struct, frozen=True, kw_only=True):
     """``store`` names the data directory, for ever; ``path`` is the ``PATH`` of commands.
 
     ``prices`` are those of models, by name. ``redactor`` knows the secrets of this runner itself;
-    each execution has one more of its own.
+    each execution has one more of its own. ``openings`` serve the doors of boxes.
     """
 
     runner_id: str
@@ -38,3 +39,4 @@ class Means(Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Price] = {}
     vault: Vault | None = None
     redactor: Redactor = msgspec.field(default_factory=Redactor)
+    openings: Openings = Openings()

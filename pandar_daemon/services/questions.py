@@ -50,8 +50,8 @@ class Questions:
     def feed(self, data: bytes, at: float) -> None:
         """Take what it showed next."""
         self._prompts.feed(data, at)
-        if self._asking is not None:
-            self._asking.cancel()
+        if self._asking is not None and not self._asking.cancelling():
+            self._asking.cancel()  # once: then it takes back what it asked
 
     async def run(self) -> None:
         """Look for questions until cancelled."""
@@ -68,10 +68,7 @@ class Questions:
         """Get it answered, unless it goes on by itself meanwhile."""
         self._asking = asyncio.create_task(self._answer(question))
         await asyncio.wait({self._asking})
-        gone_on, self._asking = self._asking.cancelled(), None
-        if gone_on:
-            await self._answers.consent.withdraw("the command went on by itself")
-            await self._answers.wait(False)  # noqa: FBT003 - a switch
+        self._asking = None
 
     async def _answer(self, question: str) -> None:
         try:
@@ -92,16 +89,15 @@ class Questions:
 
     async def _ask(self, question: str) -> Decided:
         answers, consent = self._answers, self._answers.consent
-        deadline = consent.deadline()
-        card = question_card(subject_of(answers.assignment), question, (), deadline)
-        await answers.wait(True)  # noqa: FBT003 - a switch
-        confirmation_id = await consent.ask(Draft(gate="question"), card, deadline)
-        decided = Decided()
-        async for look in consent.looks(confirmation_id):
-            decided = look
-        consent.pending = None
-        await answers.wait(False)  # noqa: FBT003 - a switch
-        return decided
+        async with consent.alone("the command went on by itself"):
+            await answers.wait(True)  # noqa: FBT003 - a switch
+            try:
+                deadline = consent.deadline()
+                card = question_card(subject_of(answers.assignment), question, (), deadline)
+                confirmation_id = await consent.ask(Draft(gate="question"), card, deadline)
+                return await consent.decision(confirmation_id)
+            finally:
+                await answers.wait(False)  # noqa: FBT003 - a switch
 
     async def _type(self, question: str, decided: Decided) -> None:
         keys = reply(question, decided)

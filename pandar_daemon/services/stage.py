@@ -7,11 +7,10 @@ through pipes, and has a conversation. The session is told of both in the same w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
-import msgspec
 import structlog
 from msgspec import structs
 
@@ -19,14 +18,14 @@ from events.running import Assignment
 from events.task import Usage
 from pandar_daemon.domain import signals
 from pandar_daemon.domain.conversation import Conversation
-from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.options import TaskOptions
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.signals import AnySignal
-from pandar_daemon.domain.talking import Conclude, Terms
+from pandar_daemon.domain.talking import Conclude
 from pandar_daemon.ports import Exit, OutputKey, Process, Spool
-from pandar_daemon.services.agent_run import AgentRun, Surroundings
+from pandar_daemon.services.agent_run import AgentRun
 from pandar_daemon.services.consent import Consent
+from pandar_daemon.services.doorkeeping import Keeping, kept
 from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.means import Means
@@ -36,6 +35,8 @@ from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.questions import Answers, Questions
 from pandar_daemon.services.secrets import Secrets
 from pandar_daemon.services.showing import Showing
+from pandar_daemon.services.surroundings import Surroundings
+from pandar_daemon.services.terms import terms_of
 from pandar_daemon.services.workplace import Workplace
 from pandar_daemon.services.workspace import Work, begun_afresh, prepare, workspace_of
 
@@ -131,8 +132,9 @@ class Stage:
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(publish(spool, self._means.outputs))
             ticking = group.create_task(self._tick())
-            await self._listen(group, process)
-            end = await process.wait()
+            async with self._doors_kept(process):
+                await self._listen(group, process)
+                end = await process.wait()
             ticking.cancel()
             await self._output.close()
             await self._words.close()
@@ -147,6 +149,18 @@ class Stage:
             )
             if not publishes():
                 publishing.cancel()
+
+    def _doors_kept(self, process: Process) -> AbstractAsyncContextManager[None]:
+        assert self._work is not None  # noqa: S101 - it was begun
+        keeping = Keeping(
+            assignment=self._assignment,
+            work=self._work,
+            line=self._line,
+            consent=self._consent,
+            wait=self._wait,
+            inquire=None if self._agent is None else self._agent.inquire,
+        )
+        return kept(self._means, keeping, process)
 
     def _consumed(self, end: Exit) -> Usage:
         """Return what the process took and what the agent told, however it ended."""
@@ -308,31 +322,3 @@ class Stage:
 
     async def _consult(self, question: str) -> str | None:
         return None if self._proxy is None else await self._proxy.answer(question)
-
-
-def terms_of(
-    assignment: Assignment, wanted: TaskOptions, work: Work, prices: Mapping[str, Price]
-) -> Terms:
-    """Return what a conversation is about, as task, agent and folder say."""
-    assert work.launch is not None  # noqa: S101 - it is an agent's
-    context = wanted.context
-    return Terms(
-        agent=assignment.agent or "",
-        prompt=assignment.prompt,
-        rules=assignment.rules,
-        workspace=work.spec.cwd,
-        home=work.home,
-        allowances=tuple(assignment.allowances),
-        resume=assignment.resume,
-        context=context if isinstance(context, str) else msgspec.json.encode(context).decode(),
-        spent=assignment.spent,
-        max_cost_usd=wanted.max_cost_usd,
-        max_tokens=wanted.max_tokens,
-        price=prices.get(work.launch.model),
-        park_after_sec=wanted.park_after_sec,
-        proxy=wanted.proxy_agent or "",
-        proxy_answers=wanted.max_proxy_answers if wanted.proxy_agent else 0,
-        tells_usage=work.launch.tells_usage,
-        denies_softly=work.launch.denies_softly,
-        hears_reasons=work.launch.hears_reasons,
-    )

@@ -18,11 +18,12 @@ from pandar_daemon.domain.conversation import Conversation
 from pandar_daemon.domain.options import TaskOptions
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Headers
-from pandar_daemon.services.agent_run import AgentRun, Surroundings
+from pandar_daemon.services.agent_run import AgentRun
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
+from pandar_daemon.services.surroundings import Surroundings
 from tests.support.acp_lines import Json, began, driver, hello, messages
 from tests.support.calls import HOME, WORKSPACE
 from tests.support.clock import ManualClock

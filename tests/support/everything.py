@@ -99,6 +99,7 @@ def _runners(task: Task, execution: UUID, epoch: int) -> Iterator[TaskCommand]:
     yield tell.AnswerQuestion(**held, question="?", answer="!", by="proxy:demo")
     yield tell.ReportNarrowed(**held, changes=["policy auto → manual"], refused=["level"])
     yield tell.ReportBlocked(**held, host="example.org", port=443, reason="not on the list")
+    yield tell.ReportPush(**held, remote="r", refs=[did.PushedRef(ref="refs/heads/x")])
     for outcome in tell.Outcome:
         for kind in (did.FailureKind.EXIT_CODE, did.FailureKind.DENIED):
             yield tell.FinishExecution(

@@ -140,6 +140,7 @@ run.session            | F     | F    | F     | F    | F     | F  | F |   |
 run.answered           | F     | F    | F     | F    | F     | F  | F |   |
 run.switch             | F     | F    | F     | F    | F     | F  | F |   |
 run.blocked            | F     | F    | F     | F    | F     | F  | F |   |
+run.pushed             | F     | F    | F     | F    | F     | F  | F |   |
 run.finish             | F     | F    | F     | F    | F     | F  | F |   |
 run.ended              | F     | F    | F     | F    | F     | F  | F |   |
 run.narrowed           | F     | F    | F     | F    | F     | F  | F |   |

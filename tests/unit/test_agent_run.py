@@ -26,6 +26,7 @@ from pandar_daemon.services.consent import Draft
 from pandar_daemon.services.recording import CALL_MAX, fitted
 from tests.support.acp_lines import CANCELLED, Json, asks, ended, line, said, update
 from tests.support.agent_runs import EXECUTION, Site, at_work
+from tests.support.calls import command
 from tests.support.waiting import until
 
 LOOK: Json = {"toolCallId": "a", "kind": "execute", "rawInput": {"command": "ls"}}
@@ -328,3 +329,50 @@ def test_a_long_diff_is_cut_and_known_by_its_hash() -> None:
 def test_what_fits_or_has_no_hash_is_left_alone(call: ToolCall) -> None:
     """A cut call would be another one."""
     assert fitted(call) == call
+
+
+async def test_what_is_asked_at_a_door(site: Site) -> None:
+    """It is recorded first, and answered there; the agent hears nothing of it."""
+    async with at_work(site):
+        look, push = command("ls"), command("git push origin main")
+        assert (await site.run.inquire(look, "why")).allowed
+        asking = asyncio.create_task(site.run.inquire(push, "why"))
+        await until(lambda: "ask" in site.daemon.actions)
+        site.daemon.decided = Decided(decision=Decision.DENY, reason="not on a Friday")
+        site.consent.hint()
+        denied = await asking
+        assert (denied.allowed, "not on a Friday" in denied.text) == (False, True)
+        assert chosen(site) == {}
+        assert not any(each.get("method") == "session/cancel" for each in site.pipe.heard)
+    verdicts = [each.verdict for each in site.daemon.told("record", RecordCall)]
+    assert verdicts == [Verdict.ALLOW, Verdict.DENY]
+
+
+async def test_who_leaves_a_door_is_not_decided_about(site: Site) -> None:
+    """What was asked is withdrawn."""
+    async with at_work(site):
+        asking = asyncio.create_task(site.run.inquire(command("git push"), "why"))
+        await until(lambda: "ask" in site.daemon.actions)
+        asking.cancel()
+        await until(lambda: "withdraw" in site.daemon.actions)
+
+
+async def test_nobody_waits_at_the_door_of_one_who_is_gone(site: Site) -> None:
+    """Whoever does is told so; whoever comes later, too."""
+    async with at_work(site):
+        asking = asyncio.create_task(site.run.inquire(command("git push"), "why"))
+        await until(lambda: "ask" in site.daemon.actions)
+        site.pipe.end()
+        assert "has ended" in (await asking).text
+        assert not (await site.run.inquire(command("ls"), "why")).allowed
+
+
+async def test_what_is_refused_by_the_log_at_a_door_is_asked_anew(site: Site) -> None:
+    """As it is with an agent."""
+    site.daemon.refuse["record"] = [Rejected("it was used")]
+    async with at_work(site):
+        asking = asyncio.create_task(site.run.inquire(command("ls"), "why"))
+        await until(lambda: "ask" in site.daemon.actions)
+        site.daemon.decided = Decided(decision=Decision.APPROVE)
+        site.consent.hint()
+        assert (await asking).allowed

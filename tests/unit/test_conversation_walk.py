@@ -46,6 +46,7 @@ class World:
     def __init__(self, **terms: object) -> None:
         self.chat = Chat(**terms)
         self.open: dict[str, ToolCall | None] = {}  # what the agent waits for
+        self.at_door: dict[str, ToolCall | None] = {}  # what its programs wait for
         self.refused: dict[str, ToolCall] = {}  # not recorded, and not told yet
         self.approvals: dict[UUID, str] = {}
         self.used: set[UUID] = set()
@@ -91,19 +92,24 @@ class World:
 
     # --- what is done about it ---
 
-    def _do(self, effect: talk.Effect) -> None:
+    def _do(self, effect: talk.Effect) -> None:  # noqa: C901 - a table
         match effect:
             case talk.Prompt():
                 assert not self.in_turn, "prompted in the middle of a turn"
                 self.in_turn, self.is_cancelled = True, False
             case talk.CancelTurn():
                 assert self.in_turn, "there is no turn to cancel"
+                assert not self._kept_waiting, "somebody at a door was forgotten"
                 self.is_cancelled = True
                 self.open.clear()
             case talk.Settle():
                 self._settle(effect)
             case talk.Reply():
                 self._reply(effect)
+            case talk.Refuse():
+                assert effect.text
+                del self.at_door[effect.request_id]
+                self.refused.pop(effect.request_id, None)
             case talk.Consult():
                 self.consulted = effect.number
             case talk.AskCall() | talk.AskQuestion() | talk.AskBudget():
@@ -119,8 +125,11 @@ class World:
                 assert_never(effect)
 
     def _settle(self, settle: talk.Settle) -> None:
-        assert settle.request_id in self.open, "answered twice, or without being asked"
-        assert self.open[settle.request_id] == settle.call
+        at_door = settle.request_id in self.at_door
+        waiting = self.at_door if at_door else self.open
+        assert settle.request_id in waiting, "answered twice, or without being asked"
+        assert waiting[settle.request_id] == settle.call
+        assert not (at_door and settle.quiet), "somebody at a door is not answered"
         if settle.verdict is Verdict.ALLOW:
             self._prove_allowed(settle)
         if not self.records:
@@ -129,7 +138,7 @@ class World:
         if settle.verdict is Verdict.ALLOW and settle.confirmation_id is not None:
             self.used.add(settle.confirmation_id)
         if not settle.quiet:
-            del self.open[settle.request_id]
+            del waiting[settle.request_id]
 
     def _prove_allowed(self, settle: talk.Settle) -> None:
         of = settle.confirmation_id
@@ -151,7 +160,8 @@ class World:
         assert self.asked is None, "people are asked two things at once"
         assert ask.number not in self.numbers, "a number was given out twice"
         if isinstance(ask, talk.AskCall):
-            assert ask.call in self.open.values(), "nobody waits for this"
+            waiting = [*self.open.values(), *self.at_door.values()]
+            assert ask.call in waiting, "nobody waits for this"
         self.asked = ask.number
         self.numbers.append(ask.number)
 
@@ -167,10 +177,18 @@ class World:
             assert self.chat.conversation.phase is Phase.OVER
             return
         assert (self.chat.conversation.phase is Phase.WAITING) == (self.asked is not None)
+        if self.is_cancelled:
+            assert not self._kept_waiting, "somebody at a door waits for a turn that was cancelled"
         if self.in_turn and not self.is_cancelled and self.asked is None:
+            consulted = any(call is None for call in self.open.values())
+            assert consulted or not self._kept_waiting, "somebody waits at a door, nobody is asked"
             waiting = self.open.keys() - self.refused.keys()
             consulting = any(self.open[each] is None for each in waiting)
             assert not waiting or consulting, "the agent waits, and nobody is asked"
+
+    @property
+    def _kept_waiting(self) -> set[str]:
+        return self.at_door.keys() - self.refused.keys()
 
 
 # --- everything that can happen ---
@@ -215,6 +233,26 @@ def _asks(world: World, rng: random.Random) -> None:
         world.records = True
 
 
+def _comes_to_a_door(world: World, rng: random.Random) -> None:
+    """One of its programs does, at any time; perhaps it goes away again at once."""
+    world.requests += 1
+    request_id, call = f"{heard.DOOR}{world.requests}", rng.choice([LOOK, PUSH, OTHER_PUSH, SUDO])
+    if world.is_over:
+        return
+    world.at_door[request_id] = call
+    world.records = rng.random() < 0.9
+    world.hear(asked(call, request_id))
+    world.records = True
+
+
+def _leaves_a_door(world: World, rng: random.Random) -> None:
+    if world.at_door:
+        request_id = rng.choice(sorted(world.at_door))
+        del world.at_door[request_id]
+        world.refused.pop(request_id, None)
+        world.hear(heard.Withdrawn(request_id=request_id))
+
+
 def _wonders(world: World, rng: random.Random) -> None:
     if world.in_turn:
         world.hear(questioned(world.fresh(None)))
@@ -256,7 +294,8 @@ def _is_decided(world: World, rng: random.Random) -> None:
         return
     decision = rng.choice([Decision.APPROVE, *Decision])
     scope = rng.choice([Scope.CALL] * 4 + [Scope.EXECUTION])
-    call = world.open.get(world.chat.conversation._turn.asked or "")
+    of = world.chat.conversation._turn.asked or ""
+    call = world.at_door.get(of) or world.open.get(of)
     if decision is Decision.APPROVE and call is not None:
         world.approvals[confirmation(number)] = call.sha256
         world.wide |= {GATE} if scope is Scope.EXECUTION else set()
@@ -315,6 +354,8 @@ MOVES: Final[dict[Callable[[World, random.Random], None], int]] = {
     _is_ready: 1,
     _says: 1,
     _asks: 6,
+    _comes_to_a_door: 3,
+    _leaves_a_door: 1,
     _wonders: 2,
     _withdraws: 2,
     _fails_at_something: 1,

@@ -48,9 +48,16 @@ def test_golden_is_read(name: str) -> None:
     again = msgspec.json.decode(codec.encode(event))
     if version == event.SCHEMA_VERSION:
         shipped = msgspec.json.decode(text)
-        assert {field: again[field] for field in shipped} == shipped
+        assert _as_shipped(again, shipped) == shipped
         added = set(again) - set(shipped)
         assert {f.name for f in msgspec.structs.fields(event) if f.required} & added == set()
+
+
+def _as_shipped(again: object, shipped: object) -> object:
+    """Return what is written now without the fields that were added since, at any depth."""
+    if isinstance(again, dict) and isinstance(shipped, dict):
+        return {field: _as_shipped(again[field], shipped[field]) for field in shipped}
+    return again
 
 
 @pytest.mark.parametrize("name", EVENTS)

@@ -138,6 +138,8 @@ def _facts(card: Json) -> Html | None:
         ("Branch", [text(card, "branch")]),
         ("Files", texts.texts(card, "paths")),
         ("Hosts", texts.texts(card, "hosts")),
+        ("Remote", [text(card, "remote")]),
+        ("Moves", texts.texts(card, "impact")),
         ("Tool", [text(card, "tool")]),
         ("Rule", [text(card, "rule")]),
         ("Attempt", [text(card, "attempt")]),
@@ -158,10 +160,10 @@ _TEXTS: Final = frozenset(
         *("rule", "severity", "why", "tool", "call_kind", "title", "command", "diff", "input"),
         *("cwd", "diff_sha256", "call_sha256", "intent", "blocked", "expires_at", "on_timeout"),
         *("then", "approve", "deny", "changes", "question", "progress", "execution_id"),
-        "runner_id",
+        *("runner_id", "remote"),
     }
 )
-_LISTS: Final = frozenset({"gates", "paths", "hosts", "choices", "cut"})
+_LISTS: Final = frozenset({"gates", "paths", "hosts", "choices", "cut", "impact"})
 _OBJECTS: Final = frozenset({"spent", "limits"})
 
 

@@ -1,0 +1,41 @@
+"""What ``git`` is ordered to do outside a box: pushes; whatever fetches is told what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pandar_daemon.ports import Ending, Order, Show
+from pandar_daemon.services.broker import refuse
+from pandar_daemon.services.pushing import Pushing
+
+_TAKING: Final = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env"})
+_PLUMBING: Final = frozenset({"send-pack", "http-push"})
+
+
+class GitOrders:
+    """Those of one execution; without ``pushing`` the project has no repository."""
+
+    def __init__(self, pushing: Pushing | None) -> None:
+        self._pushing = pushing
+
+    async def order(self, order: Order, show: Show) -> Ending:
+        """See `ports.Orders`."""
+        verb = verb_of(order.argv)
+        if verb in _PLUMBING:
+            return await refuse(show, f"git {verb} is not offered in a sandbox: use git push")
+        if verb == "lfs":
+            return await refuse(show, "git lfs cannot reach its server from a sandbox")
+        if verb != "push" or self._pushing is None:
+            return Ending(argv=order.argv)  # in the box: as far as its hosts let it
+        return await self._pushing.push(order, show)
+
+
+def verb_of(argv: tuple[str, ...]) -> str:
+    """Return which command of git is meant; empty when none is."""
+    words = iter(argv)
+    for word in words:
+        if word in _TAKING:
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""

@@ -1,0 +1,40 @@
+"""What is behind the doors of one execution's box, as long as its process lives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from socket import socket
+
+from msgspec import Struct
+
+from pandar_daemon.ports import Blocked, Control, Egress, Inquire, Orders, Outward
+from pandar_daemon.ports.sandbox import CONTROL, PROXY
+
+
+class Openings(Struct, frozen=True, kw_only=True):
+    """Who serves the doors of boxes; where there is nobody, a door is closed."""
+
+    control: Control | None = None
+    egress: Egress | None = None
+
+    @asynccontextmanager
+    async def serving(
+        self,
+        doors: Mapping[str, socket],
+        orders: Orders,
+        outward: Outward,
+        inquire: Inquire,
+        blocked: Callable[[Blocked], Awaitable[None]],
+    ) -> AsyncIterator[None]:
+        """Serve one box's doors until the end; whoever waits at one then is hung up on."""
+        async with AsyncExitStack() as stack:
+            for name, door in doors.items():
+                if name == CONTROL and self.control is not None:
+                    await stack.enter_async_context(self.control.serving(door, orders))
+                elif name == PROXY and self.egress is not None:
+                    served = self.egress.serving(door, outward, inquire, blocked)
+                    await stack.enter_async_context(served)
+                else:
+                    door.close()
+            yield
