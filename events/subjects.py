@@ -17,6 +17,7 @@ EVENTS = f"{ROOT}.evt"
 LIVE_EVENTS = f"{ROOT}.live.evt"
 OUTPUT = f"{ROOT}.out"
 LIVE_OUTPUT = f"{ROOT}.live.out"
+DIFFS = f"{ROOT}.diff"
 RUN = f"{ROOT}.run"
 CONTROL = f"{ROOT}.ctl"
 HEARTBEAT = f"{ROOT}.hb"
@@ -27,6 +28,7 @@ BELL = f"{ROOT}.bell"
 COMMANDS_STREAM = "PANDAR_COMMANDS"
 RESULTS_STREAM = "PANDAR_RESULTS"
 OUTPUT_STREAM = "PANDAR_OUTPUT"
+DIFFS_STREAM = "PANDAR_DIFFS"
 
 SERVICE = "pandar"
 
@@ -65,6 +67,11 @@ def events_of_task(project: int | None, task_id: int, *, live: bool = False) -> 
 def output(project: int, task_id: int, attempt: int) -> str:
     """Return where the output of one attempt is published."""
     return f"{OUTPUT}.{project}.{task_id}.{attempt}"
+
+
+def diff(project: int, task_id: int, checkpoint: str) -> str:
+    """Return where the patch of one checkpoint is kept."""
+    return f"{DIFFS}.{project}.{task_id}.{checkpoint}"
 
 
 def live_output(project: int, task_id: int, attempt: int) -> str:

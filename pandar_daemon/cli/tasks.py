@@ -10,6 +10,7 @@ import click
 from pandar_daemon.cli.pending import link
 from pandar_daemon.cli.reach import InOrder, as_json, asks, talk
 from pandar_daemon.cli.task_actions import ACTIONS
+from pandar_daemon.cli.task_diff import diff
 from pandar_daemon.cli.values import WHEN, metadata
 
 if TYPE_CHECKING:
@@ -202,5 +203,5 @@ def logs(
     return talk(ctx, conversation)
 
 
-for _action in (*ACTIONS, link):
+for _action in (diff, *ACTIONS, link):
     task.add_command(_action)

@@ -29,6 +29,7 @@ from pandar_daemon.ports.channels import (
 )
 from pandar_daemon.ports.confirmations import ApprovalLink, ConfirmationReads
 from pandar_daemon.ports.control import Control, Ending, Order, Orders, Show
+from pandar_daemon.ports.diffs import Diff, DiffKey, Diffs
 from pandar_daemon.ports.grants import GrantReads
 from pandar_daemon.ports.identity import Verifier
 from pandar_daemon.ports.leases import Leadership, Lease, Leases, Rejections
@@ -97,6 +98,9 @@ __all__ = [
     "Conflict",
     "Control",
     "Delivered",
+    "Diff",
+    "DiffKey",
+    "Diffs",
     "Door",
     "Driver",
     "Egress",

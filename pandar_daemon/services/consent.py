@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from msgspec import Struct
 from events.running import AskConfirmation, Decided, LookUpDecision, WithdrawConfirmation
 from events.task import Json
 from pandar_daemon.domain.card import Deadline
+from pandar_daemon.domain.changes import Changes, with_changes
 from pandar_daemon.domain.options import TaskOptions
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock
@@ -36,13 +37,21 @@ class Draft(Struct, frozen=True, kw_only=True):
 class Consent:
     """The confirmations of one execution, one at a time."""
 
-    def __init__(self, line: Line, options: TaskOptions, clock: Clock) -> None:
+    def __init__(
+        self,
+        line: Line,
+        options: TaskOptions,
+        clock: Clock,
+        keep: Callable[[], Awaitable[Changes | None]] | None = None,
+    ) -> None:
+        """Before anybody is asked, ``keep`` the files; the card tells what was changed in them."""
         self._line = line
         self._options = options
         self._clock = clock
         self._hinted = asyncio.Event()
         self._asking: asyncio.Future[bytes] | None = None
         self._turn = asyncio.Lock()
+        self._keep = keep
         self.pending: UUID | None = None
 
     def deadline(self) -> Deadline:
@@ -68,6 +77,9 @@ class Consent:
 
         Cancelled, it is asked for all the same: `withdraw` it.
         """
+        changes = None if self._keep is None else await self._keep()
+        if changes is not None:
+            card = with_changes(card, changes)
         self.pending = confirmation_id = self._clock.new_id()
         held = self._line.held
         request = AskConfirmation(

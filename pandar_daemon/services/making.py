@@ -18,9 +18,10 @@ from pandar_daemon.domain.repository import local_path, task_branch
 from pandar_daemon.ports import Folders
 from pandar_daemon.services.clone import Plan, make_clone, shared_files
 from pandar_daemon.services.enclosing import Enclose, Reach
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.git import Call, Git, Unprepared, complaint
 from pandar_daemon.services.included import copy_included
-from pandar_daemon.services.mirrors import Credential, Mirror, Mirrors, NoBranch
+from pandar_daemon.services.mirrors import Mirror, Mirrors, NoBranch
 from pandar_daemon.services.originals import included_in
 from pandar_daemon.services.tree_environment import environment_of
 from pandar_daemon.services.tree_records import Kept, Records
@@ -73,14 +74,14 @@ class Making:
         enclose: Enclose,
         *,
         since: float,
-        credential: Credential | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._places = places
         self._assignment = assignment
         self._task = assignment.task_id
         self._enclose = enclose
         self._since = since
-        self._credential = credential
+        self._admission = admission
         self.workspace = _folder(places.workspaces / f"task-{self._task}")
         self._scratch = _folder(places.records.folder / f"task-{self._task}")
 
@@ -135,7 +136,7 @@ class Making:
             repository.url,
             self._assignment.project_id,
             since=self._since,
-            credential=self._credential,
+            admission=self._admission,
         )
 
     async def _begin_anew(self) -> None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
-from pandar_daemon.ports import Agents, Clock, Outputs, ProcessHost, Spools, Vault
+from pandar_daemon.ports import Agents, Clock, Diffs, Outputs, ProcessHost, Spools, Vault
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.openings import Openings
 from pandar_daemon.services.trees import Trees
@@ -36,6 +36,7 @@ class Means(Struct, frozen=True, kw_only=True):
     metrics: Metrics
     path: str
     trees: Trees
+    diffs: Diffs | None = None
     prices: Mapping[str, Price] = {}
     vault: Vault | None = None
     redactor: Redactor = msgspec.field(default_factory=Redactor)

@@ -24,6 +24,7 @@ from msgspec import Struct
 from pandar_daemon.domain.repository import local_path, scheme_of, url_fault, without_credentials
 from pandar_daemon.ports import Clock
 from pandar_daemon.services.errand import Told
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.git import Call, Git, Unprepared, complaint
 
 log = structlog.get_logger(__name__)
@@ -34,13 +35,6 @@ PACKS_MAX: Final = 20
 """With more packs than this a mirror is packed anew: every clone links each of them."""
 _LOCK_PAUSE_SEC: Final = 0.05
 _REFSPECS: Final = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-
-
-class Credential(Struct, frozen=True, kw_only=True):
-    """What a repository is reached with: the environment and settings of one call of git."""
-
-    environment: dict[str, str] = {}
-    settings: dict[str, str] = {}
 
 
 class NoBranch(Unprepared):
@@ -81,7 +75,7 @@ class Mirrors:
 
     @asynccontextmanager
     async def held(
-        self, url: str, project_id: int, *, since: float, credential: Credential | None = None
+        self, url: str, project_id: int, *, since: float, admission: Admission | None = None
     ) -> AsyncIterator[Mirror]:
         """Yield the mirror of a repository, fetched after ``since``; nobody changes it meanwhile.
 
@@ -98,7 +92,7 @@ class Mirrors:
             began, mirror = self._fetched.get((name, project_id), (-1.0, None))
             if mirror is None or began < since or not path.is_dir():
                 began = self._clock.boottime()
-                mirror = await self._fetch(path, url, credential or Credential())
+                mirror = await self._fetch(path, url, admission or Admission())
                 self._fetched[name, project_id] = began, mirror
             _touch(path)
             yield mirror
@@ -108,32 +102,32 @@ class Mirrors:
         call = Call(argv=("git", "merge-base", "--is-ancestor", commit, tip), cwd=str(mirror.path))
         return (await self._git.run(call)).exit_code == 0
 
-    async def _fetch(self, path: Path, url: str, credential: Credential) -> Mirror:
+    async def _fetch(self, path: Path, url: str, admission: Admission) -> Mirror:
         if await asyncio.to_thread(path.is_dir):
-            await self._update(path, url, credential)
+            await self._update(path, url, admission)
         else:
-            await self._clone(path, url, credential)
+            await self._clone(path, url, admission)
         return Mirror(
             path=path,
             url=url,
             refs=await self._refs(path),
-            default=await self._default(path, url, credential),
+            default=await self._default(path, url, admission),
         )
 
-    async def _clone(self, path: Path, url: str, credential: Credential) -> None:
+    async def _clone(self, path: Path, url: str, admission: Admission) -> None:
         fresh = path.with_suffix(".new")
         await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
         argv = ("git", "clone", "--quiet", "--bare", "--no-local", "--template=", "--")
-        call = _remote(url, credential, (*argv, _source(url), str(fresh)), str(self._folder))
+        call = _remote(url, admission, (*argv, _source(url), str(fresh)), str(self._folder))
         told = await self._git.run(call)
         if told.exit_code != 0:
             await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
             raise _refused("cloned", url, told)
         fresh.rename(path)
 
-    async def _update(self, path: Path, url: str, credential: Credential) -> None:
+    async def _update(self, path: Path, url: str, admission: Admission) -> None:
         argv = ("git", "fetch", "--quiet", "--prune", "--no-write-fetch-head", "--force", "--")
-        call = _remote(url, credential, (*argv, _source(url), *_REFSPECS), str(path))
+        call = _remote(url, admission, (*argv, _source(url), *_REFSPECS), str(path))
         told = await self._git.run(call)
         if told.exit_code != 0:
             raise _refused("fetched", url, told)
@@ -150,10 +144,10 @@ class Mirrors:
         pairs = (line.partition(b" ") for line in told.output.splitlines())
         return {ref: commit.decode() for commit, _, ref in pairs}
 
-    async def _default(self, path: Path, url: str, credential: Credential) -> str:
+    async def _default(self, path: Path, url: str, admission: Admission) -> str:
         """Return the branch the repository itself names, empty for none."""
         argv = ("git", "ls-remote", "--symref", "--", _source(url), "HEAD")
-        told = await self._git.run(_remote(url, credential, argv, str(path)))
+        told = await self._git.run(_remote(url, admission, argv, str(path)))
         for line in told.output.decode(errors="replace").splitlines():
             if line.startswith("ref: refs/heads/") and line.endswith("\tHEAD"):
                 return line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD")
@@ -174,13 +168,13 @@ def _source(url: str) -> str:
     return local_path(url) or without_credentials(url)
 
 
-def _remote(url: str, credential: Credential, argv: tuple[str, ...], cwd: str) -> Call:
+def _remote(url: str, admission: Admission, argv: tuple[str, ...], cwd: str) -> Call:
     """Return a call that may speak with one repository, in its own way only."""
     return Call(
         argv=argv,
         cwd=cwd,
-        environment={"GIT_SSH_COMMAND": _SSH, **credential.environment},
-        settings=credential.settings,
+        environment={"GIT_SSH_COMMAND": _SSH, **admission.environment},
+        settings=admission.settings,
         protocol=scheme_of(url),
         within_sec=FETCH_SEC,
     )

@@ -37,7 +37,17 @@ from events.running import (
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import Refusal
-from pandar_daemon.ports import Agents, Clock, Folders, Outputs, ProcessHost, Spools, Vault, Wire
+from pandar_daemon.ports import (
+    Agents,
+    Clock,
+    Diffs,
+    Folders,
+    Outputs,
+    ProcessHost,
+    Spools,
+    Vault,
+    Wire,
+)
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution
 from pandar_daemon.services.git import Git
@@ -86,6 +96,7 @@ class Runner:
         spools: Spools,
         outputs: Outputs,
         agents: Agents,
+        diffs: Diffs | None = None,
         wire: Wire,
         asker: Asker,
         clock: Clock,
@@ -118,6 +129,7 @@ class Runner:
             host=host,
             spools=spools,
             outputs=outputs,
+            diffs=diffs,
             asker=asker,
             clock=clock,
             metrics=metrics,

@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 TICK_SEC: Final = 0.25
 END_SEC: Final = 3.0
 """What an agent may take to take note and end; a cancellation takes 5 s at most."""
+HURRY_SEC: Final = 3.0
+"""What keeping the files may take when the runner is going down."""
 Tell = Callable[[AnySignal], Awaitable[None]]
 
 
@@ -66,10 +68,10 @@ class Stage:
         self._means = means
         self._line = line
         self._tell = tell
-        self._consent = Consent(line, options, means.clock)
         self._output = Showing(redactor, self._show, self._now)
         self._words = Showing(redactor, self._show, self._now)
-        self._place = Workplace(assignment, means, self._output.feed)
+        self._place = Workplace(assignment, means, line, self._output.feed, redactor)
+        self._consent = Consent(line, options, means.clock, self._place.keep)
         self._work: Work | None = None
         self._process: Process | None = None
         self._spool: Spool | None = None
@@ -138,6 +140,7 @@ class Stage:
             ticking.cancel()
             await self._output.close()
             await self._words.close()
+            await self._place.keep(*(() if publishes() else (HURRY_SEC,)))
             await self._tell(
                 signals.Exited(
                     at=self._now(),

@@ -29,4 +29,5 @@ def environment_of(task_id: int, *, clone: bool) -> dict[str, str]:
         "GIT_COMMITTER_NAME": NAME,
         "GIT_COMMITTER_EMAIL": EMAIL,
         "GIT_TERMINAL_PROMPT": "0",
+        "GIT_PAGER": "cat",  # there is nobody to turn the page
     }

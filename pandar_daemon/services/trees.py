@@ -9,9 +9,10 @@ import msgspec
 from events.running import Assignment
 from pandar_daemon.ports import Clock, Folders
 from pandar_daemon.services.enclosing import Enclose
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.git import Git
 from pandar_daemon.services.making import Making, Places, Tree
-from pandar_daemon.services.mirrors import Credential, Mirrors
+from pandar_daemon.services.mirrors import Mirrors
 from pandar_daemon.services.tree_records import Records
 
 
@@ -35,14 +36,14 @@ class Trees:
         enclose: Enclose,
         *,
         since: float,
-        credential: Credential | None = None,
+        admission: Admission | None = None,
     ) -> Tree:
         """Make a task's folder, or go on with it; the repository is as it was after ``since``.
 
         A folder that was not finished is made again from nothing; a finished one keeps its history.
         Raises `Unprepared`, or another ``OSError``; then nothing half made is taken for whole.
         """
-        making = Making(self._places, assignment, enclose, since=since, credential=credential)
+        making = Making(self._places, assignment, enclose, since=since, admission=admission)
         kept = self._records.known(assignment.task_id)
         is_empty = not any(making.workspace.iterdir())
         if kept is not None and kept.ready and not is_empty:

@@ -11,6 +11,7 @@ import structlog
 from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.http.probes import probing
+from pandar_daemon.adapters.nats.diffs import NatsDiffs
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.queue import QueueDoor
@@ -120,6 +121,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
         opened=clicks(parts, told).opened,
         public_url=parts.settings.public_url or parts.configuration.approvals.public_url or "",
         outputs=NatsOutputs(parts.connection, replicas=parts.settings.nats_replicas),
+        diffs=NatsDiffs(parts.connection, replicas=parts.settings.nats_replicas),
         wire=parts.wire,
         tail=tail,
         verifier=parts.tokens,
@@ -278,6 +280,7 @@ def _runner(parts: Parts) -> list[Service]:
         folders=keeper.folders,
         spools=FileSpools(settings.data / "spool"),
         outputs=NatsOutputs(parts.connection, replicas=settings.nats_replicas),
+        diffs=NatsDiffs(parts.connection, replicas=settings.nats_replicas),
         agents=parts.agents,
         wire=parts.wire,
         asker=asker,

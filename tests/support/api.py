@@ -19,6 +19,7 @@ from events.running import Assignment, Assignments, Outcome
 from pandar_daemon.adapters.channels.sealing import AesSealer
 from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps, Limits
+from pandar_daemon.adapters.nats.diffs import NatsDiffs
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.postgres.confirmation_reads import PgConfirmationReads
@@ -219,6 +220,7 @@ def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
         grants=PgGrantReads(made.database, made.clock),
         confirmations=PgConfirmationReads(made.database),
         outputs=NatsOutputs(made.connection),
+        diffs=NatsDiffs(made.connection),
         wire=made.wire,
         tail=Tail(made.feed, made.store, kept=16),
         verifier=made.tokens,

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 
 from pandar_daemon.adapters.http import (
     confirmations,
+    diffs,
     events,
     grants,
     health,
@@ -60,6 +61,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/tasks/{id}/link", confirmations.link),
     ("GET", "/tasks/{id}/confirmations", confirmations.of_task),
     ("GET", "/tasks/{id}/output", output.get),
+    ("GET", "/tasks/{id}/diff", diffs.get),
     ("GET", "/tasks/{id}/logs", history.logs),
     ("GET", "/tasks/{id}/executions", history.executions),
     ("GET", "/tasks/{id}/usage", usage.of_task),

@@ -15,6 +15,7 @@ from pandar_daemon.domain.options import GatesOf, registered
 from pandar_daemon.ports import (
     Clock,
     ConfirmationReads,
+    Diffs,
     EventStore,
     GrantReads,
     Head,
@@ -131,6 +132,7 @@ class Deps:
     allowed_hosts: frozenset[str] = frozenset()
     stalled_sec: Callable[[], float] = lambda: 0.0
     public_url: str = ""
+    diffs: Diffs | None = None
     opened: Opened = _nobody_told
 
 

@@ -26,6 +26,7 @@ from pandar_daemon.adapters.http import (
     answers,
     confirmation_answers,
     confirmations,
+    diffs,
     events,
     grants,
     history,
@@ -156,6 +157,15 @@ OPERATIONS: Final[dict[str, Operation]] = {
         media=(_TEXT,),
         refusals=(*OF_STREAMS, 416),
         others=(206,),
+    ),
+    "GET /tasks/{id}/diff": Operation(
+        name="getTaskDiff",
+        answer=diffs.TaskDiff,
+        query=diffs.Wanted,
+        takes=("If-None-Match", "Pandar-Min-Position"),
+        gives=("ETag", "Pandar-Checkpoint"),
+        media=(diffs.PATCH, _TEXT),
+        others=(304,),
     ),
     "GET /tasks/{id}/logs": Operation(
         name="getTaskLogs", answer=answers.LogPage, query=history.Logs

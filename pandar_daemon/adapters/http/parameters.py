@@ -40,6 +40,8 @@ IN_QUERY: Final = {
     "to": "The last day, in UTC.",
     "by": "What to sum by.",
     "unread": "Only what was not read yet.",
+    "format": "`patch` for `git apply`, `stat` for people, `json` for programs.",
+    "checkpoint": "Such as `2-1`, the first of the second attempt; the latest if none is named.",
     "output": "Whether the stream carries the output, too.",
 }
 
@@ -60,6 +62,7 @@ OF_REQUESTS: Final[dict[str, tuple[str, Json]]] = {
 
 OF_ANSWERS: Final[dict[str, tuple[str, Json]]] = {
     "X-Request-ID": ("The request's, or a fresh one.", _STRING),
+    "Pandar-Checkpoint": ("Of which checkpoint this is.", _STRING),
     "ETag": ("The version: the number of events of the task or project.", _STRING),
     "Location": ("Where what was made is.", _STRING),
     "Pandar-Command-Id": ("The id of the command: the `Idempotency-Key`, if given.", _STRING),

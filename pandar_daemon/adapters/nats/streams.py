@@ -17,6 +17,7 @@ DUPLICATE_WINDOW = 10 * 60 * SECOND
 COMMANDS_MAX_BYTES = 64 * MIB
 RESULTS_MAX_BYTES = 64 * MIB
 OUTPUT_MAX_BYTES = 4096 * MIB
+DIFFS_MAX_BYTES = 512 * MIB
 """Reserved on the server's disk when the stream is made: must fit its ``max_file``."""
 
 CONSUMER = "pandar"
@@ -89,6 +90,20 @@ def retired_events(epoch: int, replicas: int) -> StreamConfig:
         duplicate_window=DUPLICATE_WINDOW,
         deny_delete=True,
         deny_purge=True,
+    )
+
+
+def diffs(replicas: int, max_bytes: int) -> StreamConfig:
+    """Return the stream of what tasks changed: thirty days, and never more than ``max_bytes``."""
+    return StreamConfig(
+        name=subjects.DIFFS_STREAM,
+        description="Patches by project, task and checkpoint",
+        subjects=(f"{subjects.DIFFS}.>",),
+        compression="s2",
+        num_replicas=replicas,
+        max_age=30 * DAY_SEC * SECOND,
+        max_bytes=max_bytes,
+        duplicate_window=DUPLICATE_WINDOW,
     )
 
 

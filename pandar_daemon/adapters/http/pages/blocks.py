@@ -136,6 +136,7 @@ def _facts(card: Json) -> Html | None:
     rows = [
         ("Folder", [text(card, "cwd")]),
         ("Branch", [text(card, "branch")]),
+        ("Changed", [text(card, "changed")]),
         ("Files", texts.texts(card, "paths")),
         ("Hosts", texts.texts(card, "hosts")),
         ("Remote", [text(card, "remote")]),
@@ -160,7 +161,7 @@ _TEXTS: Final = frozenset(
         *("rule", "severity", "why", "tool", "call_kind", "title", "command", "diff", "input"),
         *("cwd", "diff_sha256", "call_sha256", "intent", "blocked", "expires_at", "on_timeout"),
         *("then", "approve", "deny", "changes", "question", "progress", "execution_id"),
-        *("runner_id", "remote"),
+        *("runner_id", "remote", "changed"),
     }
 )
 _LISTS: Final = frozenset({"gates", "paths", "hosts", "choices", "cut", "impact"})
