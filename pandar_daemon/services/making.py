@@ -18,8 +18,8 @@ from pandar_daemon.domain.repository import local_path, task_branch
 from pandar_daemon.ports import Folders
 from pandar_daemon.services.clone import Plan, make_clone, shared_files
 from pandar_daemon.services.enclosing import Enclose, Reach
-from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.git import Call, Git, Unprepared, complaint
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.included import copy_included
 from pandar_daemon.services.mirrors import Mirror, Mirrors, NoBranch
 from pandar_daemon.services.originals import included_in

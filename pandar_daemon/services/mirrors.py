@@ -24,8 +24,8 @@ from msgspec import Struct
 from pandar_daemon.domain.repository import local_path, scheme_of, url_fault, without_credentials
 from pandar_daemon.ports import Clock
 from pandar_daemon.services.errand import Told
-from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.git import Call, Git, Unprepared, complaint
+from pandar_daemon.services.git_access import Admission
 
 log = structlog.get_logger(__name__)
 

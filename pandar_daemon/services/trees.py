@@ -9,8 +9,8 @@ import msgspec
 from events.running import Assignment
 from pandar_daemon.ports import Clock, Folders
 from pandar_daemon.services.enclosing import Enclose
-from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.git import Git
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.making import Making, Places, Tree
 from pandar_daemon.services.mirrors import Mirrors
 from pandar_daemon.services.tree_records import Records
