@@ -35,12 +35,14 @@ async def project(person: Person, origin: Path, **fields: object) -> int:
     return int(made["id"])
 
 
-async def reached(person: Person, task: int, *statuses: str) -> Json:
-    """Return a task once it has one of these statuses."""
+async def reached(api: Api, person: Person, task: int, *events: str) -> Json:
+    """Return a task once one of these has happened to it."""
+    wanted = {f"task.{name}" for name in events}
     async with asyncio.timeout(60):
-        row: Json = {"status": ""}
-        while row["status"] not in statuses:
-            row = await person.get(f"/tasks/{task}")
+        while wanted.isdisjoint(e.type for e in await api.parts.store.read_stream(f"task-{task}")):
+            pass
+    await api.settle(person)
+    row: Json = await person.get(f"/tasks/{task}")
     return row
 
 
@@ -49,7 +51,7 @@ async def test_a_task_on_a_repository(api: Api, tmp_path: Path) -> None:
     origin, person = make_origin(tmp_path / "origin"), api.person()
     number = await project(person, origin, setup="echo set up; echo x > .git/info/exclude")
     task = await person.task(number, name="Tidy up", command=WORK, auto_start=True)
-    await reached(person, task, "waiting_confirmation")
+    await reached(api, person, task, "confirmation_requested")
     (asked,) = (await person.get(f"/tasks/{task}/confirmations"))["items"]
     assert asked["card"]["branch"] == f"pandar/{task}-tidy-up"
     assert asked["card"]["changed"] == "2 files changed, +3 -1, 1 commit"
@@ -58,7 +60,7 @@ async def test_a_task_on_a_repository(api: Api, tmp_path: Path) -> None:
     assert reply.headers["Pandar-Checkpoint"] == "1-1"
     assert '+++ "b/new\\033file"' in patch
     await person.post(f"/tasks/{task}/confirm", {})
-    ended = await reached(person, task, "completed", "failed")
+    ended = await reached(api, person, task, "completed", "failed")
     assert ended["status"] == "completed", ended
     _, output = await person.call("GET", f"/tasks/{task}/output?follow=true")
     assert "set up\nPandar <pandar@localhost>\nport 20" in output
@@ -89,12 +91,12 @@ async def test_why_there_is_no_diff(api: Api, tmp_path: Path) -> None:
     """A task without a repository has none, and a checkpoint that never was is not there."""
     person = api.person()
     task = await person.task(await person.project(), command="true", auto_start=True)
-    await reached(person, task, "completed")
+    await reached(api, person, task, "completed")
     problem = await person.refused("GET", f"/tasks/{task}/diff", 404)
     assert "it has no repository" in problem["detail"]
     number = await project(person, make_origin(tmp_path / "origin"))
     task = await person.task(number, command="true", auto_start=True)
-    await reached(person, task, "completed")
+    await reached(api, person, task, "completed")
     assert (await person.get(f"/tasks/{task}/diff?format=json"))["count"] == 0
     problem = await person.refused("GET", f"/tasks/{task}/diff?checkpoint=7-1", 404)
     assert problem["detail"].endswith("there are 1-1")
@@ -107,16 +109,16 @@ async def test_what_cannot_be_made_ready_fails_alone(api: Api, tmp_path: Path) -
     origin, person = make_origin(tmp_path / "origin"), api.person()
     number = await project(person, origin, setup="echo so far so good; exit 3")
     task = await person.task(number, command="true", auto_start=True)
-    failed = await reached(person, task, "completed", "failed")
+    failed = await reached(api, person, task, "completed", "failed")
     assert "could not be started: the project's setup ended with exit code 3" in failed["error"]
     _, output = await person.call("GET", f"/tasks/{task}/output?follow=true")
     assert "so far so good\n" in output
     await person.call("PUT", f"/projects/{number}", json={"base_branch": "nowhere", "setup": ""})
-    failed = await reached(person, await begun(person, number), "completed", "failed")
+    failed = await reached(api, person, await begun(person, number), "completed", "failed")
     assert f"the repository {origin} has no branch nowhere" in failed["error"]
     await person.call("PUT", f"/projects/{number}", json={"base_branch": ""})
     commit(origin, {"later": "1"})
-    done = await reached(person, await begun(person, number), "completed", "failed")
+    done = await reached(api, person, await begun(person, number), "completed", "failed")
     assert done["status"] == "completed", done
 
 
@@ -130,10 +132,10 @@ async def test_a_task_is_cancelled_while_it_is_set_up(api: Api, tmp_path: Path) 
     person = api.person()
     number = await project(person, make_origin(tmp_path / "origin"), setup="echo on; sleep 600")
     task = await person.task(number, command="true", auto_start=True)
-    await reached(person, task, "running")
+    await reached(api, person, task, "started")
     await until(lambda: list((tmp_path / "data/workspaces").glob("*/README")))
     await person.post(f"/tasks/{task}/cancel", {})
-    await reached(person, task, "cancelled")
+    await reached(api, person, task, "cancelled")
 
 
 @pytest.mark.parametrize(
