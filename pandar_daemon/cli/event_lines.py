@@ -23,6 +23,7 @@ from pandar_daemon.cli.resume import messages
 from pandar_daemon.cli.rows import ForeignAnswer
 from pandar_daemon.cli.sse import Message
 from pandar_daemon.cli.times import clock
+from pandar_daemon.domain.harmless import in_json
 
 _WIDE: Final = 100
 """From this many columns on, the type and the actor are shown too."""
@@ -38,7 +39,7 @@ async def print_events(
         async for message in stream:
             recorded = recorded_of(message.data)
             if wanted in (None, recorded.stream):
-                say(f"{message.data}\n" if json else event_line(recorded, now(), look))
+                say(f"{in_json(message.data)}\n" if json else event_line(recorded, now(), look))
 
 
 async def _from(

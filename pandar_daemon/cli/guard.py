@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pandar_daemon.cli.harmless import one_line
 from pandar_daemon.cli.reach import as_json
+from pandar_daemon.domain.harmless import in_json
 
 if TYPE_CHECKING:
     from events.calls import Rules
@@ -101,7 +103,8 @@ def _line(found: Guarded, *, as_json: bool) -> str:
     if as_json:
         import msgspec  # noqa: PLC0415
 
-        return msgspec.json.encode(found).decode()
+        return in_json(msgspec.json.encode(found).decode())
     decision = found.decision.value
     about = ", ".join(found.gates) or found.rule
-    return f"{_MARKS[decision]} {decision:5} {about}{': ' if found.why else ''}{found.why}"
+    why = f": {one_line(found.why)}" if found.why else ""
+    return f"{_MARKS[decision]} {decision:5} {one_line(about)}{why}"

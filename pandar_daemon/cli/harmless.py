@@ -11,6 +11,8 @@ import codecs
 import re
 from typing import Final
 
+from pandar_daemon.domain.harmless import MARK, unpiled
+
 _HOLD_MAX: Final = 4_096
 """An escape sequence still unfinished after this many characters is shown, not waited for."""
 
@@ -20,10 +22,13 @@ _TOKEN = re.compile(
     r"|(?P<string>\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\))"
     r"|(?P<escape>\x1b[ -/]*[0-OQ-WYZ\\`-~])"
     r"|(?P<newline>\r+\n?)"
-    r"|(?P<control>[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069])"
+    r"|(?P<control>[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e0fff])"
 )
 _UNFINISHED = re.compile(
-    r"(?:\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?)|(?<!\r)\r++)\Z"
+    r"(?:\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?)|(?<!\r)\r++"
+    rf"|(?<!{MARK}){MARK}++)\Z"
 )
 _PICTURES: Final = 0x2400
 _FIRST_PRINTABLE: Final = 0x20
@@ -55,7 +60,7 @@ def harmless(text: str, *, colour: bool = False) -> str:
     Sequences that draw are dropped, other control characters become visible, a lone carriage
     return becomes a newline: nothing printed before can be covered.
     """
-    return _TOKEN.sub(lambda match: _harmless(match, colour=colour), text)
+    return unpiled(_TOKEN.sub(lambda match: _harmless(match, colour=colour), text))
 
 
 def one_line(text: str) -> str:

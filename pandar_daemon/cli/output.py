@@ -13,6 +13,7 @@ from events.problem import Problem
 from events.task import Status
 from pandar_daemon.cli.harmless import harmless, one_line
 from pandar_daemon.cli.look import Look, look_of
+from pandar_daemon.domain.harmless import in_json
 
 
 class Exit(IntEnum):
@@ -87,19 +88,22 @@ def err_look() -> Look:
 
 
 def say(text: str) -> None:
-    """Write text to stdout at once; raises ``BrokenPipeError`` when nobody reads any more."""
-    sys.stdout.write(text)
+    """Write text to stdout at once, colours and nothing else that acts on a terminal.
+
+    Raises ``BrokenPipeError`` when nobody reads any more.
+    """
+    sys.stdout.write(harmless(text, colour=True))
     sys.stdout.flush()
 
 
 def say_json(document: object) -> None:
     """Write one JSON document on one line."""
-    say(msgspec.json.encode(document).decode() + "\n")
+    say(in_json(msgspec.json.encode(document).decode()) + "\n")
 
 
 def note(text: str) -> None:
     """Write a remark for people to stderr, dimmed where there is colour."""
-    dim = err_look().colour
+    dim, text = err_look().colour, harmless(text)
     sys.stderr.write(f"\x1b[2m{text}\x1b[0m\n" if dim else f"{text}\n")
     sys.stderr.flush()
 

@@ -7,7 +7,6 @@ what had to be cut says so. At most `CARD_MAX` bytes.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -19,6 +18,7 @@ from events.calls import Severity, ToolCall
 from events.instant import text as rfc3339
 from events.task import Json, OnTimeout, Usage
 from pandar_daemon.domain.gate_moves import described
+from pandar_daemon.domain.harmless import visible
 from pandar_daemon.domain.judging import Judgement
 
 CARD_MAX: Final = 65_536
@@ -26,11 +26,6 @@ CARD_MAX: Final = 65_536
 _LONG_MAX: Final = 20_000  # bytes each of command, diff and a question
 _TEXT_MAX: Final = 1_500
 _LIST_MAX: Final = 5_000
-_LINES: Final = frozenset("\n\t")
-_BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\u034f\u17b4\u17b5")
-"""Letters and marks that show nothing."""
-_MARKS: Final = frozenset("⟨⟩")
-_VARIANTS: Final = (range(0x180B, 0x1810), range(0xE0100, 0xE01F0))
 
 
 class Subject(Struct, frozen=True, kw_only=True):
@@ -185,26 +180,6 @@ def _waiting(deadline: Deadline, blocked: str) -> Json:
 def _stated(card: Json) -> Json:
     """Return a card without what is empty."""
     return {key: value for key, value in card.items() if value not in ("", [], {})}
-
-
-def visible(text: str) -> str:
-    """Return text in which every character that shows nothing, or moves others, is named.
-
-    ``⟨U+202E⟩`` stands for one; newlines, tabs and plain blanks stay. So do brackets of that kind
-    not: a text cannot pretend to have had such a character.
-    """
-    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
-        return text
-    return "".join(f"⟨U+{ord(c):04X}⟩" if _deceives(c) else c for c in text)
-
-
-def _deceives(character: str) -> bool:
-    if character in _LINES or character == " ":
-        return False
-    category = unicodedata.category(character)
-    if category[0] in "CZ" or character in _BLANKS or character in _MARKS:
-        return True
-    return any(ord(character) in variants for variants in _VARIANTS)
 
 
 def _long(texts: Mapping[str, str]) -> tuple[Json, list[str]]:

@@ -6,7 +6,6 @@ turn the direction of writing or hide, so it is shown instead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -16,12 +15,11 @@ from msgspec import Struct
 from events import task as did
 from events.notification import ChannelFailed
 from events.task import Json, OnTimeout
-from pandar_daemon.domain.card import visible
+from pandar_daemon.domain.harmless import still_visible
 
 TITLE_MAX: Final = 255
 QUOTE_MAX: Final = 1_000
 _ELLIPSIS: Final = "…"
-_MADE_VISIBLE: Final = re.compile(r"(⟨U\+[0-9A-F]{4,6}⟩)")
 
 
 class Text(Struct, frozen=True):
@@ -36,8 +34,7 @@ def shown(text: str, limit: int = QUOTE_MAX) -> str:
 
     What was made visible before, as in a card, stays as it is.
     """
-    parts = _MADE_VISIBLE.split(text[: limit + 1])
-    whole = "".join(part if _MADE_VISIBLE.fullmatch(part) else visible(part) for part in parts)
+    whole = still_visible(text[: limit + 1])
     return whole if len(whole) <= limit else whole[: limit - 1] + _ELLIPSIS
 
 

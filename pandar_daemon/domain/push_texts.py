@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from events.calls import RefMove
-from pandar_daemon.domain.card import visible
 from pandar_daemon.domain.gate_moves import described
+from pandar_daemon.domain.harmless import visible
 
 SHOWN_MAX: Final = 65_536
 _STATUS: Final = re.compile(r"([ +\-*=!])\t([^\t:]*):([^\t]+)\t(.*)")

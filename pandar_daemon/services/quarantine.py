@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 
 from events.calls import SUBJECTS_MAX, RefMove
-from pandar_daemon.domain.card import visible
+from pandar_daemon.domain.harmless import visible
 from pandar_daemon.domain.push import NotPushed
 from pandar_daemon.domain.push_plan import Wanted, is_protected
 from pandar_daemon.ports import Box

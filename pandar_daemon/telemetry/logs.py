@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from structlog.types import EventDict, Processor
 
+from pandar_daemon.domain.harmless import visible
 from pandar_daemon.domain.redaction import Redactor
 
 _SECRET_WORDS: Final = frozenset(
@@ -30,6 +31,8 @@ _MASKS: Final = (
 )
 _REDACTOR: Final = Redactor()
 _DEPTH_MAX: Final = 6
+TEXT_MAX: Final = 10_000
+"""Characters of one value, tracebacks included."""
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _QUIET: Final = ("asyncio", "aiohttp.access", "nats")
 """Libraries whose chatter below a warning says nothing an operator needs."""
@@ -59,14 +62,16 @@ def configure_logs(stream: TextIO, *, level: str = "info", pretty: bool = False)
     """
     unfailing = cast("TextIO", _Unfailing(stream))
     at = _LEVELS.get(level.lower(), logging.INFO)
-    renderer = _pretty(stream) if pretty else structlog.processors.JSONRenderer(_json)
+    rendering: list[Processor] = [scrub, structlog.processors.JSONRenderer(_json)]
+    if pretty:
+        rendering = [scrub, _on_one_line, _pretty(stream)]
     structlog.configure(
-        processors=[*_PREPARING, scrub, renderer],
+        processors=[*_PREPARING, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(at),
         logger_factory=structlog.WriteLoggerFactory(unfailing),
         cache_logger_on_first_use=False,
     )
-    _capture_libraries(unfailing, at, renderer)
+    _capture_libraries(unfailing, at, rendering)
 
 
 def never_log(known: Mapping[str, str]) -> None:
@@ -95,15 +100,14 @@ def _pretty(stream: TextIO) -> Processor:
     )
 
 
-def _capture_libraries(stream: TextIO, level: int, renderer: Processor) -> None:
+def _capture_libraries(stream: TextIO, level: int, rendering: list[Processor]) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *_PREPARING],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                scrub,
-                renderer,
+                *rendering,
             ],
         )
     )
@@ -126,10 +130,24 @@ def _clean(value: object, depth: int) -> object:
     if depth >= _DEPTH_MAX:
         return "…"
     if isinstance(value, Mapping):
-        return {str(k): _clean(v, depth + 1) for k, v in value.items() if not _secret(k)}
+        return {_shown(str(k)): _clean(v, depth + 1) for k, v in value.items() if not _secret(k)}
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(item, depth + 1) for item in value]
-    return _mask(str(value))
+    return _shown(_mask(str(value)))
+
+
+def _shown(text: str) -> str:
+    """Return text of whoever wrote it as a line of a log can hold it."""
+    more = len(text) - TEXT_MAX
+    return visible(text[:TEXT_MAX]) + (f"… {more} characters more" if more > 0 else "")
+
+
+def _on_one_line(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Let no value pretend to be the next line; only a traceback has several."""
+    return {
+        key: value.replace("\n", "⏎") if isinstance(value, str) and key != "exception" else value
+        for key, value in event.items()
+    }
 
 
 def _mask(text: str) -> str:

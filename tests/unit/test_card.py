@@ -19,8 +19,8 @@ from pandar_daemon.domain.card import (
     budget_card,
     call_card,
     question_card,
-    visible,
 )
+from pandar_daemon.domain.harmless import visible
 from pandar_daemon.domain.judging import judge
 from pandar_daemon.domain.task_execution import card_sha256
 from tests.support.calls import HOME, WORKSPACE, command

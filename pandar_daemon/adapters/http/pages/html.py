@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from pandar_daemon.domain.card import visible
+from pandar_daemon.domain.harmless import unpiled, visible
 
 
 class Html(str):
@@ -62,4 +62,4 @@ def harmless(text: str) -> str:
     not. Twice is the same as once.
     """
     pieces = _NAMED.split(text.replace("\r\n", "\n"))
-    return "".join(piece if piece in "⟨⟩" else visible(piece) for piece in pieces)
+    return unpiled("".join(piece if piece in "⟨⟩" else visible(piece) for piece in pieces))
