@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from events.task import Json
-from pandar_daemon.domain.card import visible
+from pandar_daemon.domain.harmless import visible
 
 FILES_MAX: Final = 2_000
 """Files that are told one by one."""
