@@ -470,6 +470,31 @@ async def test_what_comes_from_an_execution_that_is_over_is_kept_apart(
     assert str(work.execution_id) in rows[0]["reason"]
 
 
+async def test_a_blocked_attempt_is_recorded_while_it_runs(one: Desk, other: Desk) -> None:
+    """By its own runner, once however often that says it; not when the execution is over."""
+    work = await _given(one)
+    blocked = tell.ReportBlocked(
+        task_id=work.task_id,
+        execution_id=work.execution_id,
+        epoch=work.epoch,
+        host="evil.test",
+        port=443,
+        reason="not among the hosts",
+    )
+    for desk_ in (one, other):
+        await desk_.run("blocked", blocked, cid="blocked")
+    recorded = (await one.history(work.task_id))[-1]
+    assert recorded.type == "task.egress_blocked"
+    told = msgspec.json.decode(recorded.data)
+    assert (told["host"], told["port"], told["reason"]) == ("evil.test", 443, "not among the hosts")
+    assert (await one.told(work.task_id)).count("task.egress_blocked") == 1
+    stale = msgspec.structs.replace(blocked, epoch=work.epoch - 1)
+    assert (await problem(one.run("blocked", stale))).status == 409
+    await one.finish(work)
+    assert (await problem(one.run("blocked", blocked))).status == 409
+    assert (await one.told(work.task_id)).count("task.egress_blocked") == 1
+
+
 async def test_a_retry_waits_for_its_time(one: Desk, clock: ManualClock) -> None:
     """A failed attempt is given again after its pause and not before."""
     work = await _given(one, {"max_retries": 1})
