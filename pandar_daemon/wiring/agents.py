@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from events.confinement import Level
 from pandar_daemon.adapters.agents import install as packages
 from pandar_daemon.adapters.agents.greeting import greet, prepared
 from pandar_daemon.adapters.agents.registry import PREFIX, Registry
@@ -81,9 +82,9 @@ def _folder(settings: Settings) -> Path:
 
 
 def _agent(known: Registry, settings: Settings, name: str) -> Agent:
-    missing = ""
+    missing, boxed = "", load(default_path(settings.data)).sandbox.level is not Level.NONE
     try:
-        known.launched(name, Path("/"))
+        known.launched(name, Path("/"), boxed=boxed)
     except OSError as error:
         missing = str(error)
     if not known.profile(name).program:

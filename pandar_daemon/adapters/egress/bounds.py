@@ -16,7 +16,7 @@ class Bounds(Struct, frozen=True, kw_only=True):
     that people are asked about. Nothing but TLS goes to ``tls_ports``.
     """
 
-    connections: int = 256
+    connections: int = 128
     header_bytes: int = 65_536
     header_sec: float = 20.0
     keep_sec: float = 60.0
@@ -30,5 +30,5 @@ class Bounds(Struct, frozen=True, kw_only=True):
 
 CHUNK: Final = 262_144
 """Bytes that are read at a time."""
-READ_AHEAD: Final = 262_144
+READ_AHEAD: Final = 65_536
 """Bytes of one side that are held while the other does not take them, twice over."""
