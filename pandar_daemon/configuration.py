@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 from events.calls import GATE_NAMES, GateRule, Match, Rules, Severity
 from events.confinement import HOSTS_MAX, Confines, Host, Level
 from events.problem import FieldError
+from events.secret import SecretName
 from events.task import Json
 from pandar_daemon.config import ConfigError
 from pandar_daemon.domain.confining import Wish, confined
@@ -69,6 +70,21 @@ class GateTable(_Table, frozen=True, kw_only=True):
     why: Annotated[str, Meta(max_length=500)] = ""
 
 
+class ToolTable(_Table, frozen=True, kw_only=True):
+    """A tool that tasks may order, and which is then run outside of their sandbox.
+
+    ``argv`` is how it is called, if not by its name; ``secrets`` of the project are in its
+    environment, ``hosts`` whom it may call. With ``workspace`` it can read the task's files.
+    """
+
+    argv: Annotated[list[Text], Meta(max_length=100)] = []
+    secrets: Annotated[list[SecretName], Meta(max_length=20)] = []
+    hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
+    env: dict[str, str] = {}
+    workspace: bool = False
+    timeout_sec: Annotated[int, Meta(ge=1, le=3_600)] = 600
+
+
 class ProjectTable(_Table, frozen=True, kw_only=True):
     """What one project has beside what all have; ``protected`` instead of the usual branches."""
 
@@ -78,6 +94,7 @@ class ProjectTable(_Table, frozen=True, kw_only=True):
     hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
     limits: Wish = Wish()
     protected: list[Text] | None = None
+    tools: dict[Name, ToolTable] = {}
 
 
 class SandboxTable(_Table, frozen=True, kw_only=True):
@@ -207,6 +224,10 @@ class Configuration(_Table, frozen=True, kw_only=True):
             private_hosts=self.sandbox.private_hosts,
         )
         return confined(metadata, base, [self.sandbox.limits, project.limits])
+
+    def tools_for(self, project_id: int) -> Mapping[str, ToolTable]:
+        """Return the tools that are run outside for the tasks of a project, by name."""
+        return self._project(project_id).tools
 
     def _project(self, project_id: int | None) -> ProjectTable:
         return self.projects.get(str(project_id), ProjectTable())

@@ -106,6 +106,7 @@ TOUCHES: Final[Mapping[str, str]] = {
         names(
             "gpg gpg2 pass op vault bw lpass security secret-tool keyring ssh-add ssh-keygen"
             " ssh-agent ssh-copy-id sops age ansible-vault aws-vault chamber doppler infisical"
+            " pandar-secret"
         ),
         "secrets_access.store",
     ),

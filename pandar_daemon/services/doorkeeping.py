@@ -5,48 +5,66 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from events.running import Assignment
+from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.talking import Terms
-from pandar_daemon.ports import Ending, Inquire, Order, Process, Show
-from pandar_daemon.services.broker import Broker, refuse
+from pandar_daemon.ports import Box, Inquire, Process
+from pandar_daemon.services.broker import Broker
 from pandar_daemon.services.consent import Consent
+from pandar_daemon.services.git_access import GitAccess
 from pandar_daemon.services.git_orders import GitOrders
 from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.inquiries import Asking, Inquiries
 from pandar_daemon.services.line import Line
+from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.pushing import Pushing, Site
 from pandar_daemon.services.recording import Recording
+from pandar_daemon.services.secret_orders import SecretOrders
+from pandar_daemon.services.secrets import Secrets
+from pandar_daemon.services.tool_orders import ToolOrders, Workshop
 from pandar_daemon.services.way_out import Attempts, outward_of
 from pandar_daemon.services.workspace import Work
 
 
 class Keeping(Struct, frozen=True, kw_only=True):
-    """Whose doors are kept; without ``site`` there is nowhere to push to.
+    """Whose doors are kept: of a process in ``tree``.
 
     ``inquire`` is an agent's; whoever else runs asks by itself, with ``consent`` and ``wait``.
     """
 
     assignment: Assignment
     work: Work
+    tree: Tree
     line: Line
+    redactor: Redactor
     consent: Consent
     wait: Callable[[bool], Awaitable[None]]
     inquire: Inquire | None = None
-    site: Site | None = None
+
+    @property
+    def box(self) -> Box | None:
+        """What confines whoever works for it beside its own process."""
+        box = self.work.spec.box
+        return None if box is None else structs.replace(box, doors=(), overlays={})
 
 
 @asynccontextmanager
 async def kept(means: Means, keeping: Keeping, process: Process) -> AsyncIterator[None]:
     """Serve the doors of a process as long as it lives; what is being done then is done first."""
     inquire = keeping.inquire or _inquiries(means, keeping).inquire
-    pushing = _pushing(means, keeping, inquire)
-    broker = Broker({"git": GitOrders(pushing).order}, _unknown)
+    secrets = Secrets(keeping.line, means.vault)
     async with AsyncExitStack() as stack:
-        if pushing is not None:
-            stack.push_async_callback(pushing.close)
+        pushing = _pushing(means, keeping, secrets, inquire, stack)
+        broker = Broker(
+            {
+                "git": GitOrders(pushing).order,
+                "pandar-secret": SecretOrders(secrets, inquire).order,
+            },
+            ToolOrders(_workshop(means, keeping, secrets), inquire).order,
+        )
         attempts = Attempts(keeping.line)
         stack.push_async_callback(attempts.close)
         outward = outward_of(keeping.assignment, keeping.work.launch)
@@ -78,22 +96,50 @@ def _inquiries(means: Means, keeping: Keeping) -> Inquiries:
     return Inquiries(asking, terms)
 
 
-def _pushing(means: Means, keeping: Keeping, inquire: Inquire) -> Pushing | None:
-    if keeping.site is None:
+def _pushing(
+    means: Means, keeping: Keeping, secrets: Secrets, inquire: Inquire, stack: AsyncExitStack
+) -> Pushing | None:
+    """Return who pushes for it, if the project has a repository: done with as ``stack`` is."""
+    repository = keeping.assignment.repository
+    if repository is None:
         return None
-    return Pushing(
-        keeping.site,
+    access = GitAccess(secrets, repository.url, means.data)
+    stack.callback(access.close)
+    site = Site(
+        url=repository.url,
+        own=keeping.tree.branch,
+        base=repository.base_branch,
+        protected=tuple(keeping.assignment.confines.protected),
+        objects=means.trees.objects(repository.url),
+        box=keeping.box,
+        admit=access.admission,
+        redact=keeping.redactor.bytes,
+    )
+    pushing = Pushing(
+        site,
         means.trees.git,
         means.data / "quarantine",
         inquire=inquire,
         line=keeping.line,
         clock=means.clock,
     )
+    stack.push_async_callback(pushing.close)
+    return pushing
 
 
-async def _unknown(order: Order, show: Show) -> Ending:
-    return await refuse(
-        show,
-        f"{order.tool}: this reaches out of the sandbox, and nobody has configured how."
-        f" The project's owner can: [projects.N.tools.{order.tool}] in pandar.toml",
+def _workshop(means: Means, keeping: Keeping, secrets: Secrets) -> Workshop:
+    repository = keeping.assignment.repository
+    return Workshop(
+        host=means.host,
+        clock=means.clock,
+        folder=means.data / "outside",
+        path=means.path,
+        tools=means.openings.tools(keeping.assignment.project_id),
+        openings=means.openings,
+        secrets=secrets,
+        workspace=keeping.work.spec.cwd,
+        box=keeping.box,
+        repository=repository.url if repository is not None else "",
+        branch=keeping.tree.branch,
+        redact=keeping.redactor.bytes,
     )

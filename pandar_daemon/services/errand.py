@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 from msgspec import Struct, structs
@@ -22,15 +24,30 @@ class Told(Struct, frozen=True, kw_only=True):
     cut: bool = False
 
 
-async def run(host: ProcessHost, spec: Spec, given: bytes = b"", *, limit: int = 2**26) -> Told:
+Opened = Callable[[Process], AbstractAsyncContextManager[None]]
+"""Serves the doors of a process."""
+
+
+def _closed(_process: Process) -> AbstractAsyncContextManager[None]:
+    return nullcontext()
+
+
+async def run(
+    host: ProcessHost,
+    spec: Spec,
+    given: bytes = b"",
+    *,
+    limit: int = 2**26,
+    opened: Opened = _closed,
+) -> Told:
     """Run it with ``given`` as its input, and return what came of it.
 
     What it writes beyond ``limit`` bytes is dropped, and it is killed. Cancelled, it is killed.
-    Raises ``OSError`` when it cannot be started.
+    ``opened`` serves its doors meanwhile. Raises ``OSError`` when it cannot be started.
     """
     process = await host.start(structs.replace(spec, piped=True))
     try:
-        async with asyncio.TaskGroup() as group:
+        async with opened(process), asyncio.TaskGroup() as group:
             complaint = group.create_task(_complaint(process))
             group.create_task(_give(process, given))
             output, cut = await _output(process, limit)

@@ -97,6 +97,12 @@ class Mirrors:
             _touch(path)
             yield mirror
 
+    def objects(self, url: str) -> str:
+        """Return the folder of what is at hand of a repository; empty when nothing is."""
+        name = hashlib.sha256(url.encode()).hexdigest()[:32]
+        folder = self._folder / f"{name}.git" / "objects"
+        return str(folder) if folder.is_dir() else ""
+
     async def contains(self, mirror: Mirror, commit: str, tip: str) -> bool:
         """Return whether a commit is part of the history that ends at another."""
         call = Call(argv=("git", "merge-base", "--is-ancestor", commit, tip), cwd=str(mirror.path))

@@ -12,11 +12,37 @@ from pandar_daemon.ports import Blocked, Control, Egress, Inquire, Orders, Outwa
 from pandar_daemon.ports.sandbox import CONTROL, PROXY
 
 
+class Tool(Struct, frozen=True, kw_only=True):
+    """How a tool is run outside: by ``argv`` and the words ordered, with these secrets by name.
+
+    It reaches ``hosts``; with ``workspace`` it reads the task's files, and is run among them.
+    """
+
+    argv: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    workspace: bool = False
+    timeout_sec: float = 600.0
+
+
+def no_tools(_project_id: int) -> Mapping[str, Tool]:
+    """Return the tools of a project: none."""
+    return {}
+
+
 class Openings(Struct, frozen=True, kw_only=True):
-    """Who serves the doors of boxes; where there is nobody, a door is closed."""
+    """Who serves the doors of boxes; where there is nobody, a door is closed.
+
+    ``overlays`` are mounted in every box, ``shims`` is a folder in there that is first in PATH;
+    ``tools`` returns those that are run outside for a project.
+    """
 
     control: Control | None = None
     egress: Egress | None = None
+    overlays: Mapping[str, str] = {}
+    shims: str = ""
+    tools: Callable[[int], Mapping[str, Tool]] = no_tools
 
     @asynccontextmanager
     async def serving(

@@ -35,6 +35,7 @@ from pandar_daemon.domain.remotes import is_local, is_same, protocol_of
 from pandar_daemon.ports import Box, Clock, Ending, Inquire, Order, Show
 from pandar_daemon.services.errand import Told
 from pandar_daemon.services.git import Git
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.quarantine import Looked, Quarantine, Remote, quarantine
 from pandar_daemon.services.source import Source
@@ -47,27 +48,23 @@ REFUSED: Final = 1
 """What git ends with when something was not pushed."""
 
 
-class Key(Struct, frozen=True, kw_only=True):
-    """What git needs to get in at a remote, for one process; see `Quarantine`."""
-
-    environment: dict[str, str] = {}
-    settings: dict[str, str] = {}
-
-
 class Site(Struct, frozen=True, kw_only=True):
     """The repository of one execution: ``url`` is the project's, ``own`` the task's branch.
 
-    ``objects`` is a folder of objects that are the remote's already, ``protected`` begins with the
-    branch the task began at. ``box`` is that of the task, without doors; ``key`` returns what to
-    get in with, raising ``OSError`` when it cannot be had.
+    ``objects`` is a folder of objects that are the remote's already, ``base`` the branch the task
+    began at, empty for the one the remote names its own. ``box`` is that of the task, without
+    doors. ``admit`` returns what to get in with, raising ``OSError`` when it cannot be had;
+    ``redact`` takes secrets out of what is shown.
     """
 
     url: str
     own: str = ""
+    base: str = ""
     protected: tuple[str, ...] = ()
     objects: str = ""
     box: Box | None = None
-    key: Callable[[], Awaitable[Key]]
+    admit: Callable[[], Awaitable[Admission]]
+    redact: Callable[[bytes], bytes] = bytes
 
 
 class Pushing:
@@ -90,8 +87,8 @@ class Pushing:
         async with self._turn:
             try:
                 return await self._push(order, show)
-            except (NotPushed, OSError) as error:
-                await show.error(texts.refused(str(error)))
+            except (NotPushed, OSError, Refusal) as error:
+                await show.error(self._site.redact(texts.refused(str(error))))
                 return Ending(exit_code=REFUSED)
 
     async def close(self) -> None:
@@ -116,12 +113,12 @@ class Pushing:
             return await self._through(found, order, push, local, source, show)
 
     async def _remote(self) -> Remote:
-        key = await self._site.key()
+        admitted = await self._site.admit()
         return Remote(
             url=self._site.url,
             protocol=protocol_of(self._site.url),
-            environment=key.environment,
-            settings=key.settings,
+            environment=admitted.environment,
+            settings=admitted.settings,
         )
 
     def _box(self, place: Path) -> Box | None:
@@ -166,9 +163,9 @@ class Pushing:
     async def _look(
         self, found: Quarantine, source: Source, wanted: Sequence[Wanted], known: dict[str, str]
     ) -> list[Looked]:
-        own, protected = self._site.own, self._site.protected
-        base = [f"refs/heads/{protected[0]}"] if protected else []
-        at_hand = await found.fetch(known, [*(each.ref for each in wanted), *base])
+        own, base = self._site.own, self._site.base or found.default
+        protected = [each for each in (base, found.default, *self._site.protected) if each]
+        at_hand = await found.fetch(known, [*(each.ref for each in wanted), f"refs/heads/{base}"])
         objects = list(dict.fromkeys(each.new for each in wanted if each.new))
         if objects:
             await found.take(await source.pack(objects, at_hand))
@@ -212,11 +209,12 @@ class Pushing:
 
     async def _show(self, push: Push, told: Told, show: Show) -> None:
         lines = told.output.decode(errors="replace")
-        await show.error(texts.complaints(told.complaint))
+        redact = self._site.redact
+        await show.error(redact(texts.complaints(told.complaint)))
         if push.has("porcelain"):
-            await show.output(texts.complaints(lines))
+            await show.output(redact(texts.complaints(lines)))
         else:
-            await show.error(texts.summary(lines))
+            await show.error(redact(texts.summary(lines)))
 
     async def _report(self, call: ToolCall, moved: Sequence[RefMove]) -> None:
         held = self._line.held

@@ -83,6 +83,8 @@ class Quarantine:
         self._folder = folder
         self._remote = remote
         self._box = box
+        self.default = ""
+        """The branch the remote names its own; known with its references."""
 
     async def begin(self, objects: str) -> None:
         """Make it; raises ``OSError``."""
@@ -93,12 +95,17 @@ class Quarantine:
 
     async def references(self) -> dict[str, str]:
         """Return the branches and tags of the remote, as they are now; raises `NotPushed`."""
-        argv = ("git", "ls-remote", "--heads", "--tags", "--refs", "--", self._remote.url)
+        wanted = ("HEAD", "refs/heads/*", "refs/tags/*")
+        argv = ("git", "ls-remote", "--symref", "--", self._remote.url, *wanted)
         told = await self._git.run(self._outside(argv, limit=LISTED_MAX))
         if told.exit_code != 0 or told.cut:
             raise NotPushed(f"the remote cannot be reached: {complaint(told)}")
-        pairs = (line.partition("\t") for line in told.output.decode(errors="replace").split("\n"))
-        return {ref: sha for sha, _, ref in pairs if SHA.fullmatch(sha)}
+        lines = told.output.decode(errors="replace").split("\n")
+        pairs = [line.partition("\t") for line in lines]
+        head = (said for said, _, ref in pairs if ref == "HEAD" and said.startswith("ref: "))
+        self.default = next(head, "").removeprefix("ref: refs/heads/")
+        plain = {ref: sha for sha, _, ref in pairs if SHA.fullmatch(sha)}
+        return {ref: sha for ref, sha in plain.items() if ref != "HEAD" and ref[-3:] != "^{}"}
 
     async def take(self, pack: bytes) -> None:
         """Take in a pack, if every object of it is sound, and all they name is there."""

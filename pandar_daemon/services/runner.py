@@ -52,6 +52,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.execution import Execution
 from pandar_daemon.services.git import Git
 from pandar_daemon.services.means import Means
+from pandar_daemon.services.openings import Openings
 from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.trees import Trees
@@ -106,13 +107,15 @@ class Runner:
         has_room: Callable[[], bool] = lambda: True,
         beside: Sequence[Callable[[], Coroutine[object, object, None]]] = (),
         vault: Vault | None = None,
+        openings: Openings | None = None,
         known: Mapping[str, str] | None = None,
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
         ``path`` is the ``PATH`` of what is run. Nothing is claimed unless it ``has_room``; the
         services ``beside`` run as long as it does, and while nobody else uses the directory.
-        Without a ``vault`` no secret can be used here. ``known`` are secrets by name, never shown.
+        Without a ``vault`` no secret can be used here. ``openings`` serve the doors of boxes.
+        ``known`` are secrets by name, never shown.
         """
         self.slots = slots
         self.draining = False
@@ -136,6 +139,7 @@ class Runner:
             path=path,
             prices=prices or {},
             vault=vault,
+            openings=openings or Openings(),
             redactor=Redactor(known),
         )
         self._has_room = has_room

@@ -28,6 +28,7 @@ from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.doorkeeping import Keeping, kept
 from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
+from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
@@ -72,7 +73,9 @@ class Stage:
         self._words = Showing(redactor, self._show, self._now)
         self._place = Workplace(assignment, means, line, self._output.feed, redactor)
         self._consent = Consent(line, options, means.clock, self._place.keep)
+        self._redactor = redactor
         self._work: Work | None = None
+        self._tree: Tree | None = None
         self._process: Process | None = None
         self._spool: Spool | None = None
         self._agent: AgentRun | None = None
@@ -88,7 +91,7 @@ class Stage:
         lines = begun_afresh(self._assignment, means.data)
         try:
             await Secrets(self._line, means.vault).learn()
-            tree = await self._place.ready()
+            self._tree = tree = await self._place.ready()
             rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
             self._assignment = rules.assignment
             await rules.tell(self._line)
@@ -155,10 +158,13 @@ class Stage:
 
     def _doors_kept(self, process: Process) -> AbstractAsyncContextManager[None]:
         assert self._work is not None  # noqa: S101 - it was begun
+        assert self._tree is not None  # noqa: S101 - it was begun
         keeping = Keeping(
             assignment=self._assignment,
             work=self._work,
+            tree=self._tree,
             line=self._line,
+            redactor=self._redactor,
             consent=self._consent,
             wait=self._wait,
             inquire=None if self._agent is None else self._agent.inquire,

@@ -52,6 +52,10 @@ class Trees:
             return making.plain()  # the second: of an older release, or of a project without one
         return await making.clone(assignment.repository)
 
+    def objects(self, url: str) -> str:
+        """Return the folder of what is at hand of a repository; empty when nothing is."""
+        return self._places.mirrors.objects(url)
+
     def was_set_up(self, task_id: int) -> None:
         """Note that the project's ``setup`` went well, so that it is not run again."""
         kept = self._records.known(task_id)

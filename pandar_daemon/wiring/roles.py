@@ -49,6 +49,7 @@ from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
 from pandar_daemon.telemetry import never_log
 from pandar_daemon.wiring.configured import gates_of
+from pandar_daemon.wiring.doors import openings
 from pandar_daemon.wiring.housekeeping import housekeeping
 from pandar_daemon.wiring.notifying import clicks, notifier, telling
 from pandar_daemon.wiring.parts import Parts, own_token
@@ -291,6 +292,7 @@ def _runner(parts: Parts) -> list[Service]:
         has_room=lambda: not keeper.room.is_short,
         beside=(keeper.room.run, keeper.retention.run),
         vault=vault(settings),
+        openings=openings(parts),
         known=parts.agents.secrets,
     )
     return [("runner", runner.run)]

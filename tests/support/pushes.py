@@ -18,12 +18,13 @@ from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.ports import Ending, Order, Permission
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.git import Git
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.line import Line
-from pandar_daemon.services.pushing import Key, Pushing, Site
+from pandar_daemon.services.pushing import Pushing, Site
 from tests.support.agent_runs import ASSIGNMENT, Daemon
 
 OWN = "pandar/42-tidy"
-PROTECTED = ("main", "main", "master", "release/*", "production")
+PROTECTED = ("main", "master", "release/*", "production")
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
@@ -80,7 +81,7 @@ class Ground:
         home = folder / "home"
         home.mkdir()
         runs = Git(Host(folder / "host"), clock, home=home, path=ENVIRONMENT["PATH"])
-        site = Site(url=str(self.bare), own=OWN, protected=PROTECTED, key=_key)
+        site = Site(url=str(self.bare), own=OWN, protected=PROTECTED, admit=_admit)
         self.pushing = Pushing(
             site, runs, self.data / "quarantine", inquire=self._inquire, line=line, clock=clock
         )
@@ -128,8 +129,8 @@ class Ground:
         return self.daemon.told("pushed", ReportPush)
 
 
-async def _key() -> Key:
-    return Key()
+async def _admit() -> Admission:
+    return Admission()
 
 
 async def _yes(_call: ToolCall) -> Permission:
