@@ -24,7 +24,9 @@ _PRIVATE_KEY: Final = re.compile(
 _OPENSSH: Final = b"openssh-key-v1\0\0\0\0\x04none"
 """So begins a key of OpenSSH's own format that is not encrypted."""
 _SCP: Final = re.compile(r"[^/:]+:")
-_HERE: Final = ("http://127.0.0.1:", "http://127.0.0.1/", "http://localhost:", "http://localhost/")
+_HERE: Final = tuple(
+    f"http://{name}{end}" for name in ("127.0.0.1", "localhost", "[::1]") for end in ":/"
+)
 _ONE_LINE: Final = re.compile(r"[^\x00-\x20\x7f]+")
 
 

@@ -16,7 +16,9 @@ from typing import Final
 from msgspec import Struct
 
 from pandar_daemon.domain.credential import Login, Remote, SshKey, credential, remote_of
+from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Locked, Secret
+from pandar_daemon.services.git import Unprepared
 from pandar_daemon.services.secrets import Secrets
 
 KEYS: Final = "keys"
@@ -24,7 +26,7 @@ KEYS: Final = "keys"
 KNOWN_HOSTS: Final = "known_hosts"
 
 
-class NotAdmitted(OSError):
+class NotAdmitted(Unprepared):
     """The secret for the repository cannot be used; the text says why, and what to do."""
 
 
@@ -53,16 +55,16 @@ class GitAccess:
     async def admission(self) -> Admission:
         """Return what git needs now; nothing where the project has no secret for it.
 
-        Raises `NotAdmitted` for a secret that cannot be used here or there, the `Refusal` once the
-        lease is over.
+        Raises `NotAdmitted` for a secret that cannot be used here or there, or once the lease is
+        over.
         """
+        if self._remote.is_local:
+            return Admission()
         try:
             secret = await self._secrets.git()
-        except Locked as locked:
-            raise NotAdmitted(str(locked)) from None
-        if secret is None or self._remote.is_local:
-            return Admission()
-        return self._admission(secret)
+        except (Locked, Refusal) as error:
+            raise NotAdmitted(str(error)) from None
+        return Admission() if secret is None else self._admission(secret)
 
     def close(self) -> None:
         """Leave no key behind."""

@@ -7,11 +7,15 @@ at its start that is all there is, see `learn`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 import msgspec
 import structlog
 
 from events.running import Held, ListSecrets, SealedSecrets
 from events.secret import SealedSecret, SecretUse
+from pandar_daemon.domain.credential import Login, credential
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Locked, Secret, Vault
 from pandar_daemon.services.line import Line
@@ -63,7 +67,8 @@ class Secrets:
         if self._vault is None or answer.key is None:
             raise Locked("this runner has no master key: set PANDAR_MASTER_KEY")
         secret = self._vault.unseal(answer.project_id, answer.key, item)
-        self._line.learn({secret.name: secret.value})
+        for part in _parts(secret):
+            self._line.learn({secret.name: part})
         return secret
 
     async def learn(self) -> None:
@@ -87,3 +92,13 @@ class Secrets:
             if not page.more or not page.items:
                 return page, items
             after = page.items[-1].name
+
+
+def _parts(secret: Secret) -> Iterator[str]:
+    """Yield what nobody is to be shown of a secret: its value, and a password in it alone."""
+    yield secret.value
+    if secret.use is SecretUse.GIT:
+        with suppress(ValueError):
+            found = credential(secret.value)
+            if isinstance(found, Login):
+                yield found.password

@@ -19,6 +19,7 @@ from events.running import Assignment, SealedSecrets
 from events.secret import SealedSecret, SecretUse
 from pandar_daemon.adapters.sealing.master_keys import of_bytes
 from pandar_daemon.adapters.sealing.vault import AesVault
+from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.ports import Headers, Secret
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.git_access import KEYS, Admission, GitAccess, NotAdmitted
@@ -242,3 +243,17 @@ async def test_without_the_master_key_it_is_told(tmp_path: Path) -> None:
     access = daemon.access("https://git.example.org/a", tmp_path, AesVault(()))
     with pytest.raises(NotAdmitted, match="the secrets of project 7 are sealed with master key"):
         await access.admission()
+
+
+async def test_nothing_of_it_is_shown_from_then_on(tmp_path: Path) -> None:
+    """Neither the login, nor the password alone, nor the header git sends."""
+    daemon, redactor = Daemon(), Redactor()
+    daemon.set("ann:hunter2-hunter2")
+    line = Line(
+        specimen(Assignment), "r1", Asker(daemon, lambda: "t"), ManualClock(), redactor=redactor
+    )
+    access = GitAccess(Secrets(line, VAULT), "https://git.example.org/a", tmp_path)
+    (header,) = (await access.admission()).settings.values()
+    for shown in ("ann:hunter2-hunter2", "it is hunter2-hunter2", header):
+        assert "hunter2" not in redactor.text(shown)
+        assert header.split()[-1] not in redactor.text(shown)
