@@ -45,6 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     master_key: str | None = None
     master_key_file: str | None = None
     master_key_old: str | None = None
+    sandbox: str | None = None
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     lease_ttl_sec: float = 8.0
     log_format: str = "auto"
@@ -80,6 +81,7 @@ VARIABLES: Final = {
     "PANDAR_MASTER_KEY_FILE": "master_key_file",
     "PANDAR_MASTER_KEY_OLD": "master_key_old",
     "PANDAR_SLOTS": "slots",
+    "PANDAR_SANDBOX": "sandbox",
     "PANDAR_TASK_PATH": "task_path",
     "PANDAR_LEASE_TTL_SEC": "lease_ttl_sec",
     "PANDAR_LOG_FORMAT": "log_format",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -10,12 +10,16 @@ from pandar_daemon.ports import Box
 
 
 class Reach(Struct, frozen=True, kw_only=True):
-    """``folder`` and ``home`` it may change, but for what is ``protected``."""
+    """``folder`` and ``home`` it may change, but for what is ``protected``.
+
+    ``overlays`` as in `Box`.
+    """
 
     folder: str
     home: str
     readable: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    overlays: Mapping[str, str] = {}
 
 
 Enclose = Callable[[Reach], Box | None]

@@ -7,7 +7,6 @@ whatever it wants to do, and is killed once it has answered.
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -26,8 +25,9 @@ from pandar_daemon.domain.hearing import (
     TurnEnded,
 )
 from pandar_daemon.domain.proxy_texts import answer_in, proxy_prompt
-from pandar_daemon.ports import Agents, Clock, Driver, Process, ProcessHost
+from pandar_daemon.ports import Driver, Process
 from pandar_daemon.services.making import Tree
+from pandar_daemon.services.means import Means
 from pandar_daemon.services.workspace import agent_spec
 
 log = structlog.get_logger(__name__)
@@ -40,21 +40,10 @@ SAID_MAX: Final = 20_000
 class Proxy:
     """One execution's proxy agent; at most one process at a time."""
 
-    def __init__(
-        self,
-        name: str,
-        assignment: Assignment,
-        data: Path,
-        agents: Agents,
-        host: ProcessHost,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, name: str, assignment: Assignment, means: Means) -> None:
         self._name = name
         self._assignment = assignment
-        self._data = data
-        self._agents = agents
-        self._host = host
-        self._clock = clock
+        self._means = means
         self._until = 0.0
         self._tree: Tree | None = None
         self._process: Process | None = None
@@ -90,18 +79,13 @@ class Proxy:
     async def _ask(self, question: str) -> str | None:
         assert self._tree is not None  # noqa: S101 - whom it helps runs there
         execution = msgspec.structs.replace(
-            self._assignment, agent=self._name, execution_id=self._clock.new_id()
+            self._assignment, agent=self._name, execution_id=self._means.clock.new_id()
         )
         work = agent_spec(
-            self._data,
-            execution,
-            self._agents,
-            self._tree,
-            until=self._until,
-            home_suffix="-proxy",
+            self._means, execution, self._tree, until=self._until, home_suffix="-proxy"
         )
-        self._process = process = await self._host.start(work.spec)
-        driver = self._agents.driver(self._name)
+        self._process = process = await self._means.host.start(work.spec)
+        driver = self._means.agents.driver(self._name)
         await process.talk.write(driver.open(work.spec.cwd))
         shown = asyncio.create_task(_drain(process))
         try:

@@ -49,6 +49,7 @@ from pandar_daemon.ports import (
     Wire,
 )
 from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.confines import House
 from pandar_daemon.services.execution import Execution
 from pandar_daemon.services.git import Git
 from pandar_daemon.services.means import Means
@@ -109,6 +110,7 @@ class Runner:
         vault: Vault | None = None,
         openings: Openings | None = None,
         known: Mapping[str, str] | None = None,
+        house: House | None = None,
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
@@ -141,6 +143,7 @@ class Runner:
             vault=vault,
             openings=openings or Openings(),
             redactor=Redactor(known),
+            house=house or House(),
         )
         self._has_room = has_room
         self._beside = beside

@@ -97,9 +97,7 @@ class Stage:
             await rules.tell(self._line)
             if self._proxy is not None:
                 self._proxy.work_in(tree)
-            work = prepare(
-                means.data, self._assignment, means.agents, tree, until=until, path=means.path
-            )
+            work = prepare(means, self._assignment, tree, until=until)
             self._process = await means.host.start(work.spec)
         except OSError:
             await self._let_go(spool)
@@ -256,7 +254,7 @@ class Stage:
         name, means = self._options.proxy_agent, self._means
         if name is None:
             return None
-        return Proxy(name, self._assignment, means.data, means.agents, means.host, means.clock)
+        return Proxy(name, self._assignment, means)
 
     def _converse(self, work: Work, process: Process) -> AgentRun:
         driver = self._means.agents.driver(self._assignment.agent or "")

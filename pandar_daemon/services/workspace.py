@@ -8,9 +8,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from events.confinement import Level
 from events.running import Assignment
-from pandar_daemon.ports import Agents, Launch, Spec
+from pandar_daemon.ports import Launch, Spec
+from pandar_daemon.services.confines import box_of
+from pandar_daemon.services.enclosing import Reach
 from pandar_daemon.services.making import Tree
+from pandar_daemon.services.means import Means
 
 _SHELLS = ("/bin/bash", "/bin/sh")
 
@@ -35,53 +39,54 @@ def begun_afresh(assignment: Assignment, data: Path) -> list[str]:
     return ["The workspace of earlier attempts is gone: this one begins afresh."]
 
 
-def prepare(
-    data: Path, assignment: Assignment, agents: Agents, tree: Tree, *, until: float, path: str
-) -> Work:
+def prepare(means: Means, assignment: Assignment, tree: Tree, *, until: float) -> Work:
     """Make a task's home, unless an earlier attempt did, and return what to run in its tree.
 
     ``workspaces/task-<id>`` and ``homes/task-<id>`` stay for the attempts to come. Raises
     ``OSError`` naming the folder that could not be made, or what the agent needs.
     """
     if assignment.prompt:
-        return agent_spec(data, assignment, agents, tree, until=until)
-    return command_spec(data, assignment, assignment.command, tree, until=until, path=path)
+        return agent_spec(means, assignment, tree, until=until)
+    return command_spec(means, assignment, assignment.command, tree, until=until)
 
 
 def command_spec(
-    data: Path, assignment: Assignment, command: str, tree: Tree, *, until: float, path: str
+    means: Means, assignment: Assignment, command: str, tree: Tree, *, until: float
 ) -> Work:
     """Return how to run a shell command in a task's tree; raises ``OSError`` as `prepare` does."""
-    workspace, home = _folders(data, assignment.task_id)
+    workspace, home = _folders(means.data, assignment.task_id)
+    reach = Reach(folder=str(workspace), home=str(home), protected=tree.protected)
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", command),
         cwd=str(workspace),
-        environment={**_environment(assignment, home, path), **tree.environment},
+        environment={**_environment(assignment, home, means.path), **tree.environment},
         until=until,
+        box=box_of(assignment, means.house, reach),
     )
     return Work(spec=spec, home=str(home))
 
 
 def agent_spec(
-    data: Path,
-    assignment: Assignment,
-    agents: Agents,
-    tree: Tree,
-    *,
-    until: float,
-    home_suffix: str = "",
+    means: Means, assignment: Assignment, tree: Tree, *, until: float, home_suffix: str = ""
 ) -> Work:
     """Make a task's workspace and a home for its agent, and return how to start that there.
 
     Raises ``OSError`` as `prepare` does.
     """
-    workspace, home = _folders(data, assignment.task_id, home_suffix)
-    launch = agents.launch(assignment.agent or "", assignment, home)
+    workspace, home = _folders(means.data, assignment.task_id, home_suffix)
+    boxed = assignment.confines.level is not Level.NONE
+    launch = means.agents.launch(assignment.agent or "", assignment, home, boxed=boxed)
     for name, text in launch.files.items():
         file = home / name
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
+    reach = Reach(
+        folder=str(workspace),
+        home=str(home),
+        readable=launch.readable,
+        protected=tree.protected,
+    )
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=launch.argv,
@@ -89,6 +94,7 @@ def agent_spec(
         environment={**launch.environment, **_tags(assignment), **tree.environment},
         until=until,
         piped=True,
+        box=box_of(assignment, means.house, reach),
     )
     return Work(spec=spec, home=str(home), launch=launch)
 

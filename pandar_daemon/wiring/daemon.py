@@ -22,7 +22,7 @@ from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import Settings
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services.lifecycle import run_until, supervise
-from pandar_daemon.wiring import places
+from pandar_daemon.wiring import confining, places
 from pandar_daemon.wiring.parts import Parts, mint_token, parts
 from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import ROLES, Service, doors, services
@@ -99,6 +99,8 @@ async def _run(
 ) -> None:
     opened = asyncio.Semaphore(0)
     async with parts(settings, place, "pandar") as made, asyncio.TaskGroup() as group:
+        if "runner" in roles:
+            await confining.require(made.configuration.sandbox.level)
         wanted = [*beside(made), *services(made, roles, opened.release)]
         running = group.create_task(run_until(stop, wanted))
         announcing = group.create_task(_announce(made, roles, opened, announce))

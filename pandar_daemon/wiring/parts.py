@@ -29,6 +29,7 @@ from pandar_daemon.services.bell import Bell
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.telemetry import Metrics
 from pandar_daemon.wiring.agents import registry
+from pandar_daemon.wiring.confining import chosen
 from pandar_daemon.wiring.places import Place
 
 TOKEN_SEC = 3600.0
@@ -101,7 +102,7 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
                 feed=Feed(live, store),
                 leadership=PgLeadership(database),
                 agents=registry(settings, clock),
-                configuration=load(default_path(settings.data)),
+                configuration=chosen(load(default_path(settings.data)), settings),
                 holder=holder,
             )
     finally:

@@ -25,7 +25,6 @@ from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
 from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.adapters.postgres.work_queue import PgWorkQueue
-from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.process.spool import FileSpools
 from pandar_daemon.ports import Handler
 from pandar_daemon.services.arrivals import Arrivals
@@ -50,6 +49,7 @@ from pandar_daemon.services.tail import Tail
 from pandar_daemon.telemetry import never_log
 from pandar_daemon.wiring.configured import gates_of
 from pandar_daemon.wiring.doors import openings
+from pandar_daemon.wiring.confining import host_of, house_of
 from pandar_daemon.wiring.housekeeping import housekeeping
 from pandar_daemon.wiring.notifying import clicks, notifier, telling
 from pandar_daemon.wiring.parts import Parts, own_token
@@ -277,8 +277,9 @@ def _runner(parts: Parts) -> list[Service]:
         data=settings.data,
         slots=settings.slots,
         lease_ttl_sec=settings.lease_ttl_sec,
-        host=Host(settings.data),
         folders=keeper.folders,
+        host=host_of(settings.data),
+        house=house_of(parts.configuration, settings),
         spools=FileSpools(settings.data / "spool"),
         outputs=NatsOutputs(parts.connection, replicas=settings.nats_replicas),
         diffs=NatsDiffs(parts.connection, replicas=settings.nats_replicas),

@@ -28,6 +28,7 @@ from pandar_daemon.ports import OutputKey
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
+from tests.support.boxes import sandbox_in
 from tests.support.bus import connected, nats_process, serving
 from tests.support.daemon_script import DaemonScript
 from tests.support.trees import LEFT, LEFTOVERS, is_frozen, running_in
@@ -56,8 +57,8 @@ def runner_on(bus: NatsConnection, data: Path, *, slots: int = 4) -> Runner:
         data=data,
         slots=slots,
         lease_ttl_sec=2.0,
-        host=Host(data, grace_sec=0.3),
         folders=DataFolders(data),
+        host=Host(data, grace_sec=0.3, sandbox=sandbox_in(data)),
         spools=FileSpools(data / "spool"),
         outputs=NatsOutputs(bus),
         agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),

@@ -6,9 +6,10 @@ Standard library only, for the guardian's sake.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
-from pandar_daemon.adapters.process.request import Request
+from pandar_daemon.adapters.process.request import EXTRAS_FROM, EXTRAS_MAX, Request
 
 CWD, COMMAND = "cwd", "command"
 """What can be at fault when a command cannot be started."""
@@ -40,6 +41,22 @@ def _spawn(request: Request, terminal: str) -> int:
     standard = [(os.POSIX_SPAWN_OPEN, shown, terminal, os.O_RDWR, 0)]
     others = enumerate(request.pipes) if request.pipes else ((1, 0), (2, 0))
     standard += [(os.POSIX_SPAWN_DUP2, own, number) for number, own in others]  # type: ignore[misc]
+    lifted = [_lift(own) for own in request.extras]
+    extras = enumerate(lifted, EXTRAS_FROM)
+    standard += [(os.POSIX_SPAWN_DUP2, own, number) for number, own in extras]  # type: ignore[misc]
+    try:
+        return _search(request, standard)
+    finally:
+        for number in lifted:
+            os.close(number)
+
+
+def _lift(own: int) -> int:
+    """Return another number of a descriptor, one that no other is to get in the command."""
+    return fcntl.fcntl(own, fcntl.F_DUPFD_CLOEXEC, EXTRAS_FROM + EXTRAS_MAX)
+
+
+def _search(request: Request, standard: list[tuple[int, int, str, int, int]]) -> int:
     name = request.argv[0]
     places = request.environment.get(b"PATH", os.defpath.encode()).split(b":")
     failure: OSError | None = None

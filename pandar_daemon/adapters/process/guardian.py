@@ -73,6 +73,7 @@ class Guardian:
         self.ended: int | None = None  # the command's wait status
         self.killed = False  # by us, while the command was still running
         self.kill_at: float | None = None  # when SIGTERM turns into SIGKILL
+        self.lifeline: int | None = None  # what keeps a box alive; its first process tells there
         self.used_sec, self.max_rss = 0.0, 0
         self.is_plain = True  # nobody killed it, stopped it, or found it late
         self.heard = b""
@@ -84,8 +85,11 @@ class Guardian:
             self._wait_to_start()
         if self.kill_at is None:
             self.alarm.set(self.until)
+            if request.is_boxed:
+                self._hold(request)
             self.child, failure = command.start(request, self.terminal)
             close(request.pipes)
+            close(request.extras)
             if failure:
                 self.is_plain = False
                 report(self.link, f"{FAILED} {failure}")
@@ -94,8 +98,32 @@ class Guardian:
                 report(self.link, STARTED)
             self._guard(self.tools.wake)
         close(request.pipes)
+        close(request.extras)
+        self._let_go_of_box()
         os.close(self.terminal)
         report(self.link, f"{ENDED if self.grip.is_searched else UNSEARCHED} {self._result()}")
+
+    def _hold(self, request: Request) -> None:
+        """Make the lifeline: a box ends when our end of it is closed, as by our death."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)  # noqa: FBT003 - the library's own signature
+        self.lifeline = ours.detach()
+        request.extras.append(theirs.detach())
+
+    def _let_go_of_box(self) -> None:
+        if self.lifeline is not None:
+            os.close(self.lifeline)
+            self.lifeline = None
+
+    def _told(self, status: int) -> int:
+        """Return how the command in a box ended, where that could be told; else how the box did."""
+        if self.lifeline is None:
+            return status
+        try:
+            said = os.read(self.lifeline, 64)
+        except OSError:
+            said = b""
+        return int(said) if said.strip().isdigit() else status
 
     def _wait_to_start(self) -> None:
         """Return when allowed or condemned: somebody stopped us, or the runner, past the deadline.
@@ -154,7 +182,7 @@ class Guardian:
                 self.used_sec += used.ru_utime + used.ru_stime
                 self.max_rss = max(self.max_rss, used.ru_maxrss)
                 if pid == self.child:
-                    self.ended = status
+                    self.ended = self._told(status)
         except ChildProcessError:
             self.grip.childless = True
 

@@ -26,6 +26,8 @@ from pandar_daemon.adapters.process.search import Search
 from pandar_daemon.adapters.process.talk import Keyboard, Pipes
 from pandar_daemon.adapters.process.tree import holders, send, tree
 from pandar_daemon.adapters.process.waits import reads
+from pandar_daemon.adapters.sandbox.enclosing import Broken, Enclosure, Sandbox
+from pandar_daemon.adapters.sandbox.faults import explain
 from pandar_daemon.ports import Exit, Spec
 
 log = structlog.get_logger(__name__)
@@ -61,6 +63,7 @@ class TerminalProcess:
         self._ends, self._search = ends, search
         self._pipes: Pipes | None = None
         self._doors: dict[str, socket.socket] = {}
+        self._enclosure: Enclosure | None = None
         self._keyboard = Keyboard(lambda: ends.terminal, lambda: reads(ends.pid, ends.shown))
         self._tag = tag
         self._patience_sec = patience_sec
@@ -82,20 +85,38 @@ class TerminalProcess:
         """The way to talk with it."""
         return self._pipes or self._keyboard
 
-    async def begin(self, spec: Spec, request: bytes) -> None:
+    async def begin(self, spec: Spec, request: bytes, enclosure: Enclosure | None = None) -> None:
         """Return once the command runs; raises ``OSError`` naming what cannot be used."""
+        self._enclosure = enclosure
         theirs = self._lay_pipes(spec) if spec.piped else []
         try:
-            await self._ends.send(request, theirs)
+            await self._ends.send(request, [*theirs, *(enclosure.descriptors if enclosure else ())])
             said = await self._ends.started()
         except (EOFError, Failed) as error:
             self._close_pipes()
             self._ended = asyncio.create_task(self._end(b""))
             await self.wait()
-            raise _failure(error, spec) from None
+            raise _failure(error, spec, enclosure) from None
         finally:
             close(theirs)
         self._ended = asyncio.create_task(self._end(said))
+        if enclosure is not None:
+            await self._settle(enclosure)
+
+    async def _settle(self, enclosure: Enclosure) -> None:
+        """Return once the command runs in its box; raises ``OSError``, and nothing is left."""
+        try:
+            self._doors = await enclosure.settle()
+        except (Broken, OSError) as error:
+            await self.allow_until(0.0)
+            await self.kill()
+            await self.wait()
+            shown = b""
+            async for data in self.output():
+                shown += data
+            if isinstance(error, Broken):
+                raise OSError(errno.EIO, explain(str(error), shown), "the sandbox") from None
+            raise
 
     def _lay_pipes(self, spec: Spec) -> list[int]:
         """Return the command's ends; raises ``OSError`` when no descriptor is left."""
@@ -159,6 +180,10 @@ class TerminalProcess:
         try:
             return await self._ending(said)
         finally:
+            for door in self._doors.values():
+                door.close()
+            if self._enclosure is not None:
+                self._enclosure.leave()
             self._ends.finish_output()
             if self._pipes is not None:
                 self._pipes.close_input()
@@ -185,8 +210,12 @@ class Host:
     be; what is started keeps the limit we began with.
     """
 
-    def __init__(self, data: Path, *, grace_sec: float = 3.0) -> None:
+    def __init__(
+        self, data: Path, *, grace_sec: float = 3.0, sandbox: Sandbox | None = None
+    ) -> None:
+        """Enclose what is to be boxed by ``sandbox``; without one it is not started."""
         self._data = data.resolve()
+        self._sandbox = sandbox
         self._grace_sec = grace_sec
         self._lock: IO[str] | None = None
         self._descriptor_limit: int | None = None
@@ -196,11 +225,28 @@ class Host:
 
     async def start(self, spec: Spec) -> TerminalProcess:
         """Start it; raises ``OSError`` naming what could not be started."""
-        request = self._request(spec).pack()
+        tags = {guardian.EXECUTION_TAG: str(spec.execution_id), HOME_TAG: str(self._data)}
+        enclosure = None if spec.box is None else self._enclose(spec, tags)
+        try:
+            return await self._start(spec, tags, enclosure)
+        except BaseException:
+            if enclosure is not None:
+                enclosure.leave()
+            raise
+
+    def _enclose(self, spec: Spec, tags: Mapping[str, str]) -> Enclosure:
+        if self._sandbox is None:
+            raise OSError(errno.ENOTSUP, "there is no sandbox on this machine", spec.argv[0])
+        return self._sandbox.enclose(spec, tags)
+
+    async def _start(
+        self, spec: Spec, tags: Mapping[str, str], enclosure: Enclosure | None
+    ) -> TerminalProcess:
+        request = self._request(spec, tags, enclosure).pack()
         async with asyncio.timeout(START_SEC):  # a command may stop its guardian at once
             process = await self._born(spec)
             try:
-                await process.begin(spec, request)
+                await process.begin(spec, request, enclosure)
             except BaseException:
                 process.forsake()
                 raise
@@ -213,17 +259,24 @@ class Host:
         """
         self._claim_data()
         self._retire(self._nursery)
-        return await kill_tagged(f"{HOME_TAG}={self._data}")
+        killed = await kill_tagged(f"{HOME_TAG}={self._data}")
+        if self._sandbox is not None:
+            self._sandbox.sweep()
+        return killed
 
-    def _request(self, spec: Spec) -> Request:
-        tags = {guardian.EXECUTION_TAG: str(spec.execution_id), HOME_TAG: str(self._data)}
-        environment = {**spec.environment, **tags}
+    def _request(self, spec: Spec, tags: Mapping[str, str], enclosure: Enclosure | None) -> Request:
+        """Return what the guardian is to start: of a box no more than what makes it."""
+        argv, cwd, environment = spec.argv, spec.cwd, {**spec.environment, **tags}
+        if enclosure is not None:
+            argv, cwd, environment = enclosure.argv, "/", {**tags}
         return Request(
-            [os.fsencode(argument) for argument in spec.argv],
+            [os.fsencode(argument) for argument in argv],
             {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
-            cwd=os.fsencode(spec.cwd),
+            cwd=os.fsencode(cwd),
             until=spec.until,
             grace_sec=self._grace_sec,
+            is_piped=spec.piped,
+            is_boxed=enclosure is not None,
         )
 
     async def _born(self, spec: Spec) -> TerminalProcess:
@@ -317,8 +370,10 @@ def _scarce(spec: Spec) -> Iterator[None]:
         raise OSError(error.errno, reason, spec.argv[0]) from error
 
 
-def _failure(error: EOFError | Failed, spec: Spec) -> OSError:
+def _failure(error: EOFError | Failed, spec: Spec, enclosure: Enclosure | None = None) -> OSError:
     if isinstance(error, EOFError):
         return OSError(errno.ECHILD, "its guardian died", spec.argv[0])
+    if enclosure is not None:
+        return OSError(error.errno, os.strerror(error.errno), enclosure.argv[0])
     named = spec.cwd if error.what == CWD else spec.argv[0]
     return OSError(error.errno, os.strerror(error.errno), named)

@@ -13,12 +13,19 @@ from collections.abc import Mapping
 _LENGTH_BYTES = 8
 PIPES = 2
 """Descriptors of a command that talks through pipes: its standard input, its standard output."""
+EXTRAS_MAX = 8
+"""Descriptors that a box may be given beside these."""
+EXTRAS_FROM = 100
+"""The number of the first of them, in the order in which they came; the lifeline is the last."""
 
 
 class Request:
     """One command, and the terms on which it runs. All texts are as the kernel wants them."""
 
-    __slots__ = ("argv", "cwd", "environment", "grace_sec", "pipes", "until")
+    __slots__ = (
+        *("argv", "cwd", "environment", "extras", "grace_sec"),
+        *("is_boxed", "is_piped", "pipes", "until"),
+    )
 
     def __init__(
         self,
@@ -28,11 +35,16 @@ class Request:
         cwd: bytes,
         until: float,
         grace_sec: float,
+        is_piped: bool = False,
+        is_boxed: bool = False,
     ) -> None:
         self.argv, self.environment, self.cwd = argv, environment, cwd
         self.until, self.grace_sec = until, grace_sec
+        self.is_piped, self.is_boxed = is_piped, is_boxed
         self.pipes: list[int] = []
         """What came with it: the command's standard input and output, unless on the terminal."""
+        self.extras: list[int] = []
+        """What came with it for a box."""
 
     def pack(self) -> bytes:
         """Return it as bytes; raises ``ValueError`` for what no program can be started with."""
@@ -40,6 +52,7 @@ class Request:
         if any(not name or b"=" in name for name in self.environment):
             raise ValueError("illegal environment variable name")
         terms = [self.cwd, repr(self.until).encode(), repr(self.grace_sec).encode()]
+        terms += [b"%d" % self.is_piped, b"%d" % self.is_boxed]
         texts = [*terms, b"%d" % len(self.argv), *self.argv, *pairs]
         if any(b"\0" in text for text in texts):
             raise ValueError("embedded null byte")
@@ -49,13 +62,13 @@ class Request:
     @classmethod
     def read(cls, descriptor: int) -> Request | None:
         """Wait for one, and read not a byte more; ``None`` when the other side is gone."""
-        head, pipes = _read_head(descriptor)
+        head, came = _read_head(descriptor)
         length = int.from_bytes(head, "big")
         body = _read(descriptor, length)
         if not length or len(body) < length:
-            close(pipes)
+            close(came)
             return None
-        cwd, until, grace_sec, count, *texts = body.split(b"\0")
+        cwd, until, grace_sec, is_piped, is_boxed, count, *texts = body.split(b"\0")
         pairs = (text.partition(b"=") for text in texts[int(count) :])
         request = cls(
             texts[: int(count)],
@@ -63,8 +76,11 @@ class Request:
             cwd=cwd,
             until=float(until),
             grace_sec=float(grace_sec),
+            is_piped=is_piped == b"1",
+            is_boxed=is_boxed == b"1",
         )
-        request.pipes = pipes
+        standard = PIPES if request.is_piped else 0
+        request.pipes, request.extras = came[:standard], came[standard:]
         return request
 
 
@@ -74,7 +90,8 @@ def _read_head(descriptor: int) -> tuple[bytes, list[int]]:
     with socket.socket(fileno=os.dup(descriptor)) as link:
         while len(head) < _LENGTH_BYTES:
             try:
-                data, more, *_ = socket.recv_fds(link, _LENGTH_BYTES - len(head), PIPES)
+                wanted = _LENGTH_BYTES - len(head)
+                data, more, *_ = socket.recv_fds(link, wanted, PIPES + EXTRAS_MAX)
             except ConnectionResetError:
                 break
             pipes += more

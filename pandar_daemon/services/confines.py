@@ -1,0 +1,73 @@
+"""The box of an execution: what it may see and touch, and whether it may run here at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from events.confinement import ORDER, Level
+from events.running import Assignment
+from pandar_daemon.ports import Box
+from pandar_daemon.ports.sandbox import CONTROL, PROXY
+from pandar_daemon.services.enclosing import Reach
+
+_AUTO: Final = "auto"
+
+
+class House(Struct, frozen=True, kw_only=True):
+    """The rules of a runner's machine: ``weakest`` is the least it confines tasks to.
+
+    ``readable`` are folders that every box may read, beside those of ``PATH``.
+    """
+
+    weakest: Level = Level.BWRAP
+    readable: tuple[str, ...] = ()
+    path: str = ""
+
+
+DOORS: Final = (PROXY, CONTROL)
+
+
+def box_of(
+    assignment: Assignment, house: House, reach: Reach, *, doors: tuple[str, ...] = DOORS
+) -> Box | None:
+    """Return the box of a process of an execution, ``None`` where the owner wants none.
+
+    Raises ``PermissionError`` for a task that is to be confined less than this runner allows, or
+    that runs unconfined and would be stopped at nothing.
+    """
+    confines = assignment.confines
+    if ORDER.index(confines.level) > ORDER.index(house.weakest):
+        raise PermissionError(
+            errno.EPERM,
+            f"the task asks for sandbox {confines.level}, this runner allows no less than"
+            f" {house.weakest} (level under [sandbox] in its pandar.toml)",
+            assignment.name,
+        )
+    if confines.level is Level.NONE:
+        if assignment.rules.policy == _AUTO:
+            raise PermissionError(
+                errno.EPERM,
+                "approval_policy auto is not for sandbox none: nobody would stop it at anything",
+                assignment.name,
+            )
+        return None
+    return Box(
+        level=confines.level,
+        writable=(reach.folder, reach.home),
+        readable=(*_places(house.path), *house.readable, *reach.readable),
+        protected=reach.protected,
+        overlays=reach.overlays,
+        doors=doors,
+        limits=confines.limits,
+    )
+
+
+def _places(path: str) -> tuple[str, ...]:
+    """Return the folders of a ``PATH`` that are there."""
+    return tuple(
+        str(Path(place).resolve()) for place in path.split(":") if place and Path(place).is_dir()
+    )
