@@ -63,7 +63,7 @@ ORDER = ["task.created", "task.start_requested", "task.started", "task.completed
 @pytest.fixture
 def go(tmp_path: Path) -> Path:
     """Return the file that lets the agent go on."""
-    return tmp_path / "go"
+    return tmp_path / "bin" / "go"
 
 
 @pytest.fixture

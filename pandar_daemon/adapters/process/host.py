@@ -99,6 +99,8 @@ class TerminalProcess:
             raise _failure(error, spec, enclosure) from None
         finally:
             close(theirs)
+            if enclosure is not None:
+                close(enclosure.descriptors)
         self._ended = asyncio.create_task(self._end(said))
         if enclosure is not None:
             await self._settle(enclosure)

@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from uuid import UUID
 
 import msgspec
 
 from events.confinement import Level
+from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.sandbox import programs
 from pandar_daemon.ports import Box, Spec
 
-NOBODY: Final = UUID(int=0)
 _HELD: Final = {
     "reads a secret": False,
     "writes its folder": True,
@@ -73,7 +72,7 @@ async def _shown(host: Host, level: Level, folder: Path, port: int) -> bytes:
     home.mkdir()
     arguments = (str(folder / "secret"), str(inside), str(port))
     spec = Spec(
-        execution_id=NOBODY,
+        execution_id=SystemClock().new_id(),
         argv=(programs.python(), "-I", "-S", "-c", _PROGRAM, *arguments),
         cwd=str(inside),
         environment={"PATH": "/usr/bin:/bin"},

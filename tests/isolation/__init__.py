@@ -1,0 +1,1 @@
+"""Attempts to leave the box, from inside, and the ordinary work that must go on in there."""
