@@ -8,7 +8,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from events.confinement import Level
 from events.running import Assignment
 from pandar_daemon.ports import Launch, Spec
 from pandar_daemon.services.confines import box_of
@@ -75,7 +74,7 @@ def agent_spec(
     Raises ``OSError`` as `prepare` does.
     """
     workspace, home = _folders(means.data, assignment.task_id, home_suffix)
-    boxed = assignment.confines.level is not Level.NONE
+    boxed = False
     launch = means.agents.launch(assignment.agent or "", assignment, home, boxed=boxed)
     for name, text in launch.files.items():
         file = home / name
@@ -94,7 +93,7 @@ def agent_spec(
         environment={**launch.environment, **_tags(assignment), **tree.environment},
         until=until,
         piped=True,
-        box=box_of(assignment, means.house, reach),
+        box=box_of(assignment, means.house, reach) if boxed else None,
     )
     return Work(spec=spec, home=str(home), launch=launch)
 

@@ -63,12 +63,12 @@ async def test_its_model_is_behind_a_door(
 ) -> None:
     """It works, the model's server sees the owner's key alone, and inside nobody can."""
     given = {k: KEY if k.endswith("_API_KEY") else v for k, v in models.settings().items()}
-    launch = _launched(name, home, given | QUICK | settings)
+    launch = _launched(name, home, {**given, **QUICK, **settings})
     seen = cwd / "seen.txt"
     async with way_out(Outward(models=launch.models), at=door) as way:
         environment = {**launch.environment, **proxy_variables(PROXY_URL)}
         driver = Registry(
-            lambda: datetime.now(UTC), given | settings, packages=FOLDER, path=PATH
+            lambda: datetime.now(UTC), {**given, **settings}, packages=FOLDER, path=PATH
         ).driver(name)
         async with agent_process(launch.argv, environment, cwd, driver) as running:
             await running.open(cwd)

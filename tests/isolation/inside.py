@@ -1,4 +1,4 @@
-"""A hostile program: each attempt returns whether it succeeded, each errand whether it could be done.
+"""A hostile program: an attempt returns whether it succeeded, an errand whether it could be done.
 
 It runs in the box on the standard library alone: ``inside.py ARENA NAME``, where ARENA is a JSON
 file that says what there is to be had outside. It prints ``{"done": true|false, "how": …}``.
@@ -147,7 +147,7 @@ def read_a_disk(_arena: Arena) -> object:
     """The disk itself, or memory."""
     for path in ("/dev/sda", "/dev/vda", "/dev/nvme0n1", "/dev/mem", "/dev/kmsg", "/proc/kcore"):
         try:
-            with open(path, "rb") as disk:  # noqa: PTH123 - a device
+            with open(path, "rb") as disk:
                 return disk.read(16)
         except OSError:
             continue
@@ -176,7 +176,7 @@ def _write(path: str | Path) -> bool:
 
 
 def _write_outside(arena: Arena, path: str | Path) -> bool:
-    """Write where the box may have a folder of its own by that name, in memory, that ends with it."""
+    """Write where the box may have a folder of its own by that name, in memory."""
     return _write(path) and os.stat(path).st_dev == os.stat(arena["workspace"]).st_dev
 
 
@@ -492,17 +492,19 @@ def write_to_its_home(_arena: Arena) -> object:
 @errand
 def write_to_temporary_folders(_arena: Arena) -> object:
     """As every build does."""
-    return all(_write(f"{at}/file") for at in ("/tmp", "/var/tmp", "/dev/shm"))  # noqa: S108 - same
+    return all(_write(f"{at}/file") for at in ("/tmp", "/var/tmp", "/dev/shm"))
 
 
 @errand
 def start_a_server_and_call_it(_arena: Arena) -> object:
     """As tests do, on its own loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname(), 2) as client:
-            end, _ = server.accept()
-            end.sendall(b"hello")
-            return client.recv(5) == b"hello"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname(), 2) as client,
+    ):
+        end, _ = server.accept()
+        end.sendall(b"hello")
+        return client.recv(5) == b"hello"
 
 
 @errand

@@ -22,6 +22,18 @@ from tests.isolation.arena import Arena, arena
 
 TRIALS: dict[str, Callable[[Arena], Awaitable[object]]] = {}
 ROUNDS = 30
+_BOMB = """
+import os, time
+count = 0
+while True:
+    try:
+        if os.fork() == 0:
+            time.sleep(60)
+        count += 1
+    except OSError:
+        break
+print(count)
+"""
 
 Trial = Callable[[Arena], Awaitable[object]]
 
@@ -48,9 +60,8 @@ def _is_alive(pid: int) -> bool:
 @trial
 async def a_fork_bomb(made: Arena) -> object:
     """It gets no further than its limit, and all of it ends."""
-    program = "import os\nn=0\nwhile True:\n try:\n  if os.fork()==0:\n   n=0\n   import time;time.sleep(60)\n  n+=1\n except OSError: break\nprint(n)"
     code, shown = await made.enter(
-        "/bin/sh", "-c", f"exec python3 -c '{program}' & wait", limits=Limits(processes=64)
+        "/bin/sh", "-c", f"exec python3 -c '{_BOMB}' & wait", limits=Limits(processes=64)
     )
     count = int(shown.strip().splitlines()[-1]) if shown.strip().splitlines() else -1
     return None if 0 < count <= 64 and code == 0 else (code, shown[-300:])

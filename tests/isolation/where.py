@@ -45,7 +45,7 @@ def results(
 
 
 def run(who: str, arguments: Sequence[str], folder: Path) -> str:
-    """Return what a program of ours prints as root in a mount namespace of its own, or as a user."""
+    """Return what a program of ours prints: of root in a mount namespace of its own, or a user."""
     python, environment = sys.executable, {"ARENA": str(folder), "PATH": "/usr/bin:/bin"}
     ordinary = who == "user" and os.geteuid() == 0
     if ordinary:
