@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 import structlog
 from msgspec import structs
 
-<<<<<<< HEAD
 from events.running import Assignment, RecordCheckpoint
 from pandar_daemon.domain.changes import Changes
 from pandar_daemon.domain.redaction import Redactor
@@ -18,9 +17,7 @@ from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.domain.repository import local_path, url_fault
 from pandar_daemon.ports import Box, Diff, DiffKey, Diffs
 from pandar_daemon.services.checkpoints import KEEP_SEC, Point, keep
-=======
 from pandar_daemon.services.confines import box_of
->>>>>>> 8b32532 (Run what a task runs in a box of its own: bubblewrap, an init of ours with a lifeline, a self-test before the runner begins)
 from pandar_daemon.services.enclosing import Reach
 from pandar_daemon.services.git import Unprepared
 from pandar_daemon.services.git_access import Admission, GitAccess
@@ -162,22 +159,14 @@ class Workplace:
 
     async def _set_up(self, tree: Tree) -> None:
         means = self._means
-<<<<<<< HEAD
         await self._show(f"$ {tree.setup}\n".encode())
-        work = command_spec(
-            means.data, self._assignment, tree.setup, tree, until=math.inf, path=means.path
-        )
-=======
-        await self._show(f"$ {tree.setup}\r\n".encode())
         work = command_spec(means, self._assignment, tree.setup, tree, until=math.inf)
->>>>>>> 8b32532 (Run what a task runs in a box of its own: bubblewrap, an init of ours with a lifeline, a self-test before the runner begins)
         spec = structs.replace(work.spec, execution_id=means.clock.new_id())
         await see_through(await means.host.start(spec), self._show)
 
     def _enclose(self, reach: Reach) -> Box | None:
         """Return the box of a process of ours that works for this execution."""
-<<<<<<< HEAD
-        return None
+        return box_of(self._assignment, self._means.house, reach, doors=())
 
 
 def _redacted(diff: Diff, redactor: Redactor) -> Diff:
@@ -208,6 +197,3 @@ async def _stored(diffs: Diffs | None, key: DiffKey, diff: Diff) -> bool:
     except TimeoutError:
         log.warning("diff.unstored", checkpoint=key.checkpoint)
     return False
-=======
-        return box_of(self._assignment, self._means.house, reach, doors=())
->>>>>>> 8b32532 (Run what a task runs in a box of its own: bubblewrap, an init of ours with a lifeline, a self-test before the runner begins)

@@ -591,13 +591,17 @@ def wait_for_children(_arena: Arena) -> object:
     subprocess.run(["sh", "-c", "(true &) ; true"], check=True)
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        states = [
-            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            for pid in filter(str.isdigit, os.listdir("/proc"))
-        ]
+        states = [_state(pid) for pid in filter(str.isdigit, os.listdir("/proc"))]
         if "Z" not in states:
             return True
     return False
+
+
+def _state(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _git(arena: Arena, *words: str) -> subprocess.CompletedProcess[bytes]:

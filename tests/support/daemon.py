@@ -113,6 +113,7 @@ class Roles:
             "PANDAR_DATABASE_URL": database_url,
             "PANDAR_NATS_URL": nats_url,
             "PANDAR_HTTP_PORT": str(self.http_port),
+            "PANDAR_SANDBOX": "none",  # tasks of these tests leave their marks where we look
             **extra,
         }
         self._programs: dict[str, Program] = {}
