@@ -48,8 +48,8 @@ from pandar_daemon.services.streams import Streams
 from pandar_daemon.services.tail import Tail
 from pandar_daemon.telemetry import never_log
 from pandar_daemon.wiring.configured import gates_of
-from pandar_daemon.wiring.doors import openings
 from pandar_daemon.wiring.confining import host_of, house_of
+from pandar_daemon.wiring.doors import openings
 from pandar_daemon.wiring.housekeeping import housekeeping
 from pandar_daemon.wiring.notifying import clicks, notifier, telling
 from pandar_daemon.wiring.parts import Parts, own_token
