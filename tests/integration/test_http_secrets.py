@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -16,10 +21,16 @@ from pandar_daemon.adapters.sealing.master_keys import NAME, master_keys
 from pandar_daemon.adapters.sealing.vault import AesVault
 from pandar_daemon.config import Settings
 from pandar_daemon.ports import Vault
+from pandar_daemon.services.lifecycle import run_until
 from pandar_daemon.services.unlocking import unlocking
 from pandar_daemon.services.verification import Check
+from pandar_daemon.wiring.parts import parts
+from pandar_daemon.wiring.places import Place
+from pandar_daemon.wiring.roles import services
 from pandar_daemon.wiring.vaults import sealed
 from tests.support.api import Api, Person, running_api
+
+Json = Any
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
 
@@ -181,3 +192,50 @@ async def test_doctor_says_when_the_key_is_lost(
     assert (check.ok, "others may read it (mode 644)" in check.detail) == (False, True)
     nowhere = Settings(data=two, database_url="postgresql://127.0.0.1:1/x", nats_url=nats_url)
     assert (await sealed(nowhere)).ok is None
+
+
+@asynccontextmanager
+async def running_runner(url: str, nats_url: str, data: Path) -> AsyncIterator[None]:
+    """Run a runner on a data folder of its own while the context lasts."""
+    stop = asyncio.Event()
+    place = Place(database_url=url, nats_url=nats_url)
+    async with parts(Settings(data=data), place, "runner") as made:
+        runs = asyncio.create_task(run_until(stop, services(made, ("runner",), lambda: None)))
+        try:
+            yield
+        finally:
+            stop.set()
+            await runs
+
+
+async def _ended(api: Api, person: Person, task: int) -> Json:
+    async with person.stream(f"/tasks/{task}/stream") as stream:
+        while (await stream.next()).name not in {"task.completed", "task.failed"}:
+            pass
+    await api.settle(person)
+    return await person.get(f"/tasks/{task}")
+
+
+async def test_a_runner_with_another_key_fails_what_needs_a_secret(
+    database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    """With the key it takes; a task that needs none runs, in a project that has secrets too."""
+    here, far = write_keys(tmp_path / "here", "a"), write_keys(tmp_path / "far", "b")
+    async with running_api(database_url, nats_url, here) as api:
+        shutil.copy(here / "jwt.secret", far / "jwt.secret")
+        owner = api.person("olga")
+        plain = await owner.project()
+        body = {"name": "private", "git_url": "https://127.0.0.1:1/private.git"}
+        private = int((await owner.post("/projects", body))["id"])
+        assert await put(owner, plain, "TOKEN") == 200
+        path = f"/projects/{private}/secrets/LOGIN"
+        reply, _ = await owner.call("PUT", path, json={"value": "ann:hunter2", "use": "git"})
+        assert reply.status == 200
+        async with running_runner(database_url, nats_url, far):
+            failing = await owner.task(private, auto_start=True)
+            fine = await owner.task(plain, auto_start=True)
+            failed, done = await _ended(api, owner, failing), await _ended(api, owner, fine)
+    assert done["status"] == "completed"
+    assert failed["status"] == "failed"
+    needed = master_keys(Settings(data=here), make=False)[0].key_id
+    assert f"are sealed with master key {needed}, which is not given here" in failed["error"]
