@@ -1,69 +1,56 @@
-"""Patterns of hosts that may be called: what two lists of them have in common.
-
-``name``, ``name:port`` or ``*.name``, which is whatever is below it; the ports of the web where
-none is stated.
-"""
+"""Patterns of hosts that may be called: what two lists of them have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
-
-WEB: Final = ("80", "443")
-
-
-class _Ways(Struct, frozen=True):
-    """One pattern with one port."""
-
-    host: str
-    port: str
-
-    def within(self, other: _Ways) -> bool:
-        """Return whether whoever fits this one fits the other."""
-        if self.port != other.port:
-            return False
-        below = other.host.startswith("*.") and self.host.endswith(other.host[1:])
-        return self.host == other.host or (below and self.host != other.host[1:])
+from pandar_daemon.domain.egress import PORTS, Pattern, patterns_of
 
 
 def common(mine: Iterable[str], wanted: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the patterns for whom both lists mean, and those wanted that mean nobody of mine."""
-    mine = list(mine)
-    left: dict[_Ways, None] = {}
+    """Return patterns for whom both lists mean, and those wanted that mean nobody of mine.
+
+    What means nothing to `pandar_daemon.domain.egress` allows nobody, here as there.
+    """
+    own = [each for pattern in patterns_of(mine) for each in _by_port(pattern)]
+    left: dict[Pattern, None] = {}
     foreign = []
-    for each in wanted:
-        shared = [found for own in mine for found in _shared(own, each)]
+    for text in wanted:
+        asked = [each for pattern in patterns_of([text]) for each in _by_port(pattern)]
+        shared = [found for a in own for b in asked for found in _shared(a, b)]
         left.update(dict.fromkeys(shared))
         if not shared:
-            foreign.append(each)
+            foreign.append(text)
     return _written(left), foreign
 
 
-def _shared(one: str, other: str) -> list[_Ways]:
-    pairs = [(a, b) for a in _ways(one) for b in _ways(other)]
-    return [a if a.within(b) else b for a, b in pairs if a.within(b) or b.within(a)]
+def _by_port(pattern: Pattern) -> Iterator[Pattern]:
+    for port in sorted(PORTS) if pattern.port is None else (pattern.port,):
+        yield Pattern(host=pattern.host, port=port, below=pattern.below)
 
 
-def _ways(pattern: str) -> list[_Ways]:
-    """Return a pattern for each of its ports; an address of IPv6 stands in brackets."""
-    text = pattern.strip().lower()
-    host, colon, port = text.rpartition(":")
-    if (
-        not colon
-        or (text.startswith("[") and text.endswith("]"))
-        or (":" in host and "[" not in host)
-    ):
-        return [_Ways(text, each) for each in WEB]
-    return [_Ways(host, port)]
+def _shared(one: Pattern, other: Pattern) -> list[Pattern]:
+    if _within(one, other):
+        return [one]
+    return [other] if _within(other, one) else []
 
 
-def _written(ways: dict[_Ways, None]) -> list[str]:
-    """Return patterns as people write them: no port where it means both of the web."""
-    whole = {each.host for each in ways if all(_Ways(each.host, port) in ways for port in WEB)}
-    texts = (
-        each.host if each.host in whole and each.port in WEB else f"{each.host}:{each.port}"
-        for each in ways
-    )
-    return list(dict.fromkeys(texts))
+def _within(one: Pattern, other: Pattern) -> bool:
+    """Return whether whoever fits the one fits the other, both having a port."""
+    if one.port != other.port:
+        return False
+    if one.below == other.below and one.host == other.host:
+        return True
+    return other.below and one.host.endswith(f".{other.host}")
+
+
+def _written(patterns: dict[Pattern, None]) -> list[str]:
+    """Return patterns as people write them: no port where it means all of the web's."""
+    texts = dict[str, None]()
+    for each in patterns:
+        every = {Pattern(host=each.host, port=port, below=each.below) for port in PORTS}
+        whole = each.port in PORTS and every <= patterns.keys()
+        host = f"[{each.host}]" if ":" in each.host else each.host
+        name = f"*.{host}" if each.below else host
+        texts[name if whole else f"{name}:{each.port}"] = None
+    return list(texts)

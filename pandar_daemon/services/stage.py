@@ -82,7 +82,7 @@ class Stage:
         self._questions: Questions | None = None
         self._farewell: asyncio.Task[None] | None = None
         self._shown = False
-        self._proxy = self._make_proxy()
+        self._proxy: Proxy | None = None
 
     async def begin(self, until: float) -> None:
         """Make its folder ready and start the process; raises ``OSError``, leaving no process."""
@@ -95,6 +95,7 @@ class Stage:
             rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
             self._assignment = rules.assignment
             await rules.tell(self._line)
+            self._proxy = self._make_proxy()
             if self._proxy is not None:
                 self._proxy.work_in(tree)
             work = prepare(means, self._assignment, tree, until=until)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import asyncpg
 
 from pandar_daemon.adapters.archive.folder import FileArchive
+from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.embedded import binaries
 from pandar_daemon.adapters.embedded.errors import CannotStart
 from pandar_daemon.adapters.nats.events import NatsEventStream
@@ -19,6 +20,8 @@ from pandar_daemon.adapters.postgres.audit import PgLogAudit
 from pandar_daemon.adapters.postgres.secret_reads import PgSecretReads
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import ConfigError, Settings
+from pandar_daemon.configuration import default_path, load
+from pandar_daemon.domain.keeping import Keeping
 from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.relay import agree
 from pandar_daemon.services.unlocking import unlocking
@@ -133,10 +136,29 @@ def _disk(settings: Settings) -> Check:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free // 2**20
-    enough = free > 1024  # noqa: PLR2004 - MiB, below which Postgres and NATS soon stop
+    reserve = _reserve_mb(settings)
+    enough = free > reserve
     return Check(
         name="disk",
         ok=enough,
-        detail=f"{free} MiB free on {place}",
-        hint="" if enough else "free some",
+        detail=f"{free} MiB free on {place}, {reserve} of them kept; {_left_by_tasks(settings)}",
+        hint="" if enough else "free some, or lower [workspaces] reserve_mb: no task begins",
     )
+
+
+def _reserve_mb(settings: Settings) -> int:
+    try:
+        return load(default_path(settings.data)).workspaces.reserve_mb
+    except ConfigError:  # the daemon says what is wrong with it
+        return Keeping().reserve_mb
+
+
+def _left_by_tasks(settings: Settings) -> str:
+    """Return what tasks left there, as far as it can be read."""
+    folders = DataFolders(settings.data.absolute())
+    try:
+        tasks = folders.tasks()
+        used = sum(map(folders.used, tasks))
+    except OSError as error:
+        return f"folders of tasks cannot be read: {error.strerror}"
+    return f"{len(tasks)} tasks have {used // 2**20} MiB"
