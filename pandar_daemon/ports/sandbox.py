@@ -28,8 +28,9 @@ class Box(Struct, frozen=True, kw_only=True):
 
     All paths are absolute, and the same inside as outside. ``writable`` can be read and written,
     ``readable`` only read, ``protected`` lie in what is writable and can only be read; what of
-    these is not there is left out. ``overlays`` are read-only files mounted over others: by their
-    path inside, their path outside. ``doors`` are made inside and handed out, by name.
+    these is not there is left out. ``overlays`` are read-only files and folders mounted over
+    others: by their path inside, their path outside. ``doors`` are made inside and handed out, by
+    name.
     """
 
     level: Level = Level.BWRAP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 from events.confinement import ORDER, Level
 from events.running import Assignment
 from pandar_daemon.ports import Box
-from pandar_daemon.ports.sandbox import CONTROL, PROXY
+from pandar_daemon.ports.sandbox import CONTROL, PROXY, PROXY_URL
 from pandar_daemon.services.enclosing import Reach
 
 _AUTO: Final = "auto"
@@ -28,6 +29,8 @@ class House(Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
+_PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+_DIRECT: Final = ("NO_PROXY", "no_proxy")
 DOORS: Final = (PROXY, CONTROL)
 
 
@@ -64,6 +67,16 @@ def box_of(
         doors=doors,
         limits=confines.limits,
     )
+
+
+def inside(environment: Mapping[str, str], box: Box | None, shims: str) -> dict[str, str]:
+    """Return an environment for a box: its doors are found, and ``shims`` before other programs."""
+    if box is None:
+        return dict(environment)
+    path = ":".join(filter(None, (shims, environment.get("PATH", ""))))
+    proxied = dict.fromkeys(_PROXIES, PROXY_URL) if PROXY in box.doors else {}
+    direct = dict.fromkeys(_DIRECT, "127.0.0.1,localhost,::1") if proxied else {}
+    return {**proxied, **direct, **environment, "PATH": path}
 
 
 def _places(path: str) -> tuple[str, ...]:

@@ -55,7 +55,9 @@ class Openings(Struct, frozen=True, kw_only=True):
     ) -> AsyncIterator[None]:
         """Serve one box's doors until the end; whoever waits at one then is hung up on."""
         async with AsyncExitStack() as stack:
-            for name, door in doors.items():
+            for name, taken in doors.items():
+                door = taken.dup()  # ours until we are done, whenever its process ends
+                taken.close()
                 if name == CONTROL and self.control is not None:
                     await stack.enter_async_context(self.control.serving(door, orders))
                 elif name == PROXY and self.egress is not None:

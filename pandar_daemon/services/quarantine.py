@@ -162,8 +162,9 @@ class Quarantine:
         leases = [f"--force-with-lease={move.ref}:{move.old}" for move in moves]
         given = [word for option in options for word in ("-o", option)]
         specs = [f"{move.new}:{move.ref}" for move in moves]
-        argv = ("git", "push", "--porcelain", "--no-verify", "--no-signed", *leases, *given)
-        return await self._git.run(self._outside((*argv, "--", self._remote.url, *specs)))
+        argv = ("git", "push", "--porcelain", "--no-progress", "--no-verify", "--no-signed")
+        words = (*argv, *leases, *given, "--", self._remote.url, *specs)
+        return await self._git.run(self._outside(words))
 
     async def _run(
         self, argv: tuple[str, ...], done: str, *, given: bytes = b"", limit: int = 2**20

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from events.running import Assignment
 from pandar_daemon.ports import Launch, Spec
-from pandar_daemon.services.confines import box_of
+from pandar_daemon.services.confines import box_of, inside
 from pandar_daemon.services.enclosing import Reach
 from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
@@ -54,14 +54,21 @@ def command_spec(
 ) -> Work:
     """Return how to run a shell command in a task's tree; raises ``OSError`` as `prepare` does."""
     workspace, home = _folders(means.data, assignment.task_id)
-    reach = Reach(folder=str(workspace), home=str(home), protected=tree.protected)
+    reach = Reach(
+        folder=str(workspace),
+        home=str(home),
+        protected=tree.protected,
+        overlays=means.openings.overlays,
+    )
+    box = box_of(assignment, means.house, reach)
+    environment = {**_environment(assignment, home, means.path), **tree.environment}
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", command),
         cwd=str(workspace),
-        environment={**_environment(assignment, home, means.path), **tree.environment},
+        environment=inside(environment, box, means.openings.shims),
         until=until,
-        box=box_of(assignment, means.house, reach),
+        box=box,
     )
     return Work(spec=spec, home=str(home))
 
@@ -85,15 +92,18 @@ def agent_spec(
         home=str(home),
         readable=launch.readable,
         protected=tree.protected,
+        overlays=means.openings.overlays,
     )
+    box = box_of(assignment, means.house, reach) if boxed else None
+    environment = {**launch.environment, **_tags(assignment), **tree.environment}
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=launch.argv,
         cwd=str(workspace),
-        environment={**launch.environment, **_tags(assignment), **tree.environment},
+        environment=inside(environment, box, means.openings.shims),
         until=until,
         piped=True,
-        box=box_of(assignment, means.house, reach) if boxed else None,
+        box=box,
     )
     return Work(spec=spec, home=str(home), launch=launch)
 

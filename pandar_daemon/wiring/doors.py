@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping
 
 from pandar_daemon.adapters.control.server import ControlDoors
 from pandar_daemon.adapters.control.shims import made
 from pandar_daemon.adapters.egress.proxy import EgressProxy
+from pandar_daemon.adapters.sandbox.programs import python
 from pandar_daemon.services.openings import Openings, Tool
 from pandar_daemon.wiring.parts import Parts
 
@@ -16,7 +15,7 @@ from pandar_daemon.wiring.parts import Parts
 def openings(parts: Parts) -> Openings:
     """Return what serves the doors of this runner's boxes; raises ``OSError``."""
     settings, configuration = parts.settings, parts.configuration
-    shims = made(settings.data / "shims", path=settings.task_path, interpreter=_interpreter())
+    shims = made(settings.data / "shims", path=settings.task_path, interpreter=python())
 
     def tools(project_id: int) -> Mapping[str, Tool]:
         return {
@@ -38,8 +37,3 @@ def openings(parts: Parts) -> Openings:
         shims=shims.path,
         tools=tools,
     )
-
-
-def _interpreter() -> str:
-    """Return a Python that is there in every box."""
-    return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)

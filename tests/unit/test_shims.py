@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
         _program(path / tool, "echo real")
     _program(tmp_path / "python", "echo door")
     made(tmp_path / "shims", path=str(path), interpreter=str(tmp_path / "python"))
-    return tmp_path / "shims"
+    return tmp_path / "shims" / "bin"
 
 
 def _program(file: Path, text: str) -> None:
@@ -87,9 +87,10 @@ def test_where_they_are_mounted(tmp_path: Path) -> None:
     (tmp_path / "npm-cli.js").chmod(0o755)
     (path / "npm").symlink_to(tmp_path / "npm-cli.js")
     overlays = made(tmp_path / "shims", path=str(path)).overlays
-    assert overlays[str(path / "git")] == overlays[f"{SHIMS}/git"] == str(tmp_path / "shims/git")
+    assert overlays[str(path / "git")] == str(tmp_path / "shims/bin/git")
     assert overlays[f"{REAL}/git"] == str(path / "git")
     assert str(path / "npm") not in overlays
-    assert {f"{SHIMS}/{tool}" for tool in tools()} <= set(overlays)
-    assert f"exec {path / 'npm'}" in (tmp_path / "shims/npm").read_text()
+    assert overlays[SHIMS] == str(tmp_path / "shims/bin")
+    assert set(tools()) == {file.name for file in (tmp_path / "shims/bin").iterdir()}
+    assert f"exec {path / 'npm'}" in (tmp_path / "shims/bin/npm").read_text()
     assert all(Path(file).exists() for file in overlays.values())

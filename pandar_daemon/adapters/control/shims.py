@@ -108,15 +108,15 @@ def made(
     ``path`` is the ``PATH`` by which tools are found here, ``interpreter`` a Python in the box.
     Raises ``OSError``.
     """
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    shims = folder / "bin"
+    shims.mkdir(mode=0o755, parents=True, exist_ok=True)
     client = Path(__file__).with_name("client.py").read_text("utf-8")
-    overlays = {CLIENT: _write(folder / "client.py", client)}
+    overlays = {SHIMS: str(shims), CLIENT: _write(folder / "client.py", client)}
     for tool in tools():
         real, mounted = _real(tool, path)
         ask = shlex.join([interpreter, "-I", "-S", CLIENT, control, real, tool])
         overlays |= mounted
-        file = _write(folder / tool, _script(tool, ask, real))
-        overlays[f"{SHIMS}/{tool}"] = file
+        file = _write(shims / tool, _script(tool, ask, real))
         overlays |= {place: file for place, of in mounted.items() if of == ""}
     return Shims(overlays=overlays)
 
