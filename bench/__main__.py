@@ -13,18 +13,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
-from bench import appending, consent, crowd, egress, flow, results, running, slow_disk
+from bench import appending, consent, crowd, egress, flow, redaction, results, running, slow_disk
 from bench.figures import Figure
 from bench.peers import contest
 from bench.scale import FULL, QUICK, Scale
 from bench.site import site
 
-PARTS = ("append", "slow", "flow", "daemon", "consent", "peers", "crowd", "egress")
+PARTS = ("append", "slow", "flow", "daemon", "consent", "peers", "crowd", "egress", "redaction")
+Measuring = Callable[[], Coroutine[object, object, list[Figure]]]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -52,19 +53,23 @@ async def _measure(data: Path, scale: Scale, parts: Collection[str]) -> list[Fig
                 figures += await _told("append", appending.measure(servers, scale))
             if "flow" in parts:
                 figures += await _told("flow", flow.measure(servers, scale))
-    if "slow" in parts:
-        figures += await _told("slow", slow_disk.measure(data / "slow", scale))
-    if "daemon" in parts:
-        figures += await _told("daemon", running.measure(data / "up", scale))
-    if "consent" in parts:
-        figures += await _told("consent", consent.measure(data / "consent", scale))
-    if "peers" in parts:
-        figures += await _told("peers", contest.measure(data / "peers", scale))
-    if "crowd" in parts:
-        figures += await _told("crowd", crowd.measure(data / "crowd", scale))
-    if "egress" in parts:
-        figures += await _told("egress", egress.measure(scale))
+    for part, measuring in _alone(data, scale).items():
+        if part in parts:
+            figures += await _told(part, measuring())
     return figures
+
+
+def _alone(data: Path, scale: Scale) -> Mapping[str, Measuring]:
+    """Return what measures the parts that share nothing."""
+    return {
+        "slow": lambda: slow_disk.measure(data / "slow", scale),
+        "daemon": lambda: running.measure(data / "up", scale),
+        "consent": lambda: consent.measure(data / "consent", scale),
+        "peers": lambda: contest.measure(data / "peers", scale),
+        "crowd": lambda: crowd.measure(data / "crowd", scale),
+        "egress": lambda: egress.measure(scale),
+        "redaction": lambda: redaction.measure(scale),
+    }
 
 
 async def _told(part: str, measuring: Coroutine[object, object, list[Figure]]) -> list[Figure]:

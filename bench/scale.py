@@ -31,6 +31,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     tunnel_mib: int
     tunnel_rounds: int
     tunnel_requests: int
+    redact_mb: int
 
 
 FULL = Scale(
@@ -57,6 +58,7 @@ FULL = Scale(
     tunnel_mib=512,
     tunnel_rounds=5,
     tunnel_requests=300,
+    redact_mb=64,
 )
 
 QUICK = Scale(
@@ -83,4 +85,5 @@ QUICK = Scale(
     tunnel_mib=128,
     tunnel_rounds=3,
     tunnel_requests=50,
+    redact_mb=16,
 )

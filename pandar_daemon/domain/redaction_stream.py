@@ -68,6 +68,11 @@ class Stream:
         self._regions: list[Region] = []
         self.is_holding = False
 
+    @property
+    def held(self) -> int:
+        """How many bytes are kept, shown ones that are looked back at included."""
+        return len(self._data)
+
     def feed(self, data: bytes) -> bytes:
         """Take what came next; return what can be shown of all that came."""
         self._data += data

@@ -7,7 +7,7 @@ occurs, costs one look at each byte, however many secrets there are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -57,6 +57,10 @@ Hit = tuple[int, int, Sought]
 """Where an anchor is, and what it may be the beginning of; the rank of that comes between."""
 
 
+Prepared = tuple[int, Sought, Callable[[bytes, int], object] | None, int]
+"""What to look for, after its rank, and how to tell that it is not there in so many bytes."""
+
+
 class Beginning(Struct, frozen=True):
     """The last bytes, from ``at``, that may become an anchor; ``hidden`` ones from ``hold``."""
 
@@ -78,6 +82,7 @@ class Finder:
         self._anchors = ahocorasick_rs.BytesAhoCorasick(
             list(by_anchor), implementation=ahocorasick_rs.Implementation.DFA
         )
+        self._prepared: dict[int, Sequence[Prepared]] = {}
         self._beginnings = _beginnings(by_anchor)
 
     def hits(self, data: bytes, start: int) -> Sequence[Hit]:
@@ -86,11 +91,23 @@ class Finder:
         found = self._anchors.find_matches_as_indexes(view, overlapping=True)
         if not found:
             return ()
+        size, prepared = len(data) - start, self._prepared
         return sorted(
             (start + at, rank, sought)
             for number, at, _ in found
-            for rank, sought in self._sought[number]
+            for rank, sought, match, reach in prepared.get(number) or self._prepare(number)
+            if match is None or size - at <= reach or match(data, start + at) is not None
         )
+
+    def _prepare(self, number: int) -> Sequence[Prepared]:
+        """Return what looks at an anchor, with what tells at once that there is nothing."""
+        self._prepared[number] = made = [
+            (rank, sought, sought.whole.match, sought.reach)
+            if isinstance(sought, Shape)
+            else (rank, sought, None, 0)
+            for rank, sought in self._sought[number]
+        ]
+        return made
 
     def beginning(self, data: bytes, start: int) -> Beginning | None:
         """Return the longest end of the data, from ``start`` at most, that may become an anchor."""

@@ -31,6 +31,9 @@ _CUT_MIN: Final = 32
 LINES_MAX: Final = 512
 """Lines of a value that are recognised as such."""
 _BREAKS: Final = b"\r\n"
+_LOGIN: Final = re.compile(
+    rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*://(?P<in>))?(?P<user>[^\s:/@]*):(?P<password>[^\s@]+)(?(in)@\S*)"
+)
 _MARK: Final = re.compile(rb"\[REDACTED:|\[(?:R(?:E(?:D(?:A(?:C(?:T(?:ED?)?)?)?)?)?)?)?\Z")
 
 
@@ -80,13 +83,23 @@ def literals(name: str, value: str) -> tuple[Literal, ...]:
     if len(data) < VALUE_MIN:
         return ()
     kind = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "secret"
-    pieces = {piece for form in _forms(data) for piece in _pieces(form)}
+    forms = {form for secret in _secrets_in(data) for form in _forms(secret)}
+    pieces = {piece for form in forms for piece in _pieces(form)}
     cut = {piece[ANCHOR_MAX:] for piece in pieces if len(piece) >= _CUT_MIN}
     found = {_unmarked(piece) for piece in pieces | cut}
     lines = min(data.count(b"\n"), LINES_MAX)
     return tuple(
         Literal(kind, form, max(lines, len(form) // _BROKEN_MIN)) for form in sorted(found)
     )
+
+
+def _secrets_in(data: bytes) -> Iterator[bytes]:
+    """Yield a value, and the password in one that is ``user:password`` or a URL that has one."""
+    yield data
+    found = _LOGIN.fullmatch(data)
+    if found is not None and found["password"] != found["user"]:
+        yield found["password"]
+        yield urllib.parse.unquote_to_bytes(found["password"])
 
 
 def _forms(data: bytes) -> Iterator[bytes]:

@@ -180,10 +180,10 @@ class Shape:
         self._parts, self._kept, self._after = parts, kept, after
         self._likely, self._border, self._rest = likely, border, rest
         self._row: tuple[Part, ...] = (*parts, after) if after else parts
-        self._reach = sum(part.reach for part in self._row)
+        self.reach = sum(part.reach for part in self._row)
 
     @cached_property
-    def _whole(self) -> re.Pattern[bytes]:
+    def whole(self) -> re.Pattern[bytes]:
         """All of it at once, for data that reach far enough: what is none is told by one look."""
         return re.compile("".join(part.source for part in self._row).encode())
 
@@ -194,8 +194,7 @@ class Shape:
 
     def scan(self, data: bytes, at: int, *, final: bool) -> Found | More | None:
         """Return whether one is at an anchor, as far as the data tell; ``final``: it is all."""
-        told = final or len(data) - at > self._reach
-        if not self._begins(data, at) or (told and self._whole.match(data, at) is None):
+        if not self._begins(data, at):
             return None
         here = start = at
         for number, part in enumerate(self._parts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -51,7 +51,9 @@ async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnecti
         yield connection
 
 
-def runner_on(bus: NatsConnection, data: Path, *, slots: int = 4) -> Runner:
+def runner_on(
+    bus: NatsConnection, data: Path, *, slots: int = 4, known: Mapping[str, str] | None = None
+) -> Runner:
     """Return a runner, not yet running."""
     return Runner(
         data=data,
@@ -67,6 +69,7 @@ def runner_on(bus: NatsConnection, data: Path, *, slots: int = 4) -> Runner:
         clock=CLOCK,
         metrics=Metrics(),
         path="/usr/local/bin:/usr/bin:/bin",
+        known=known,
     )
 
 

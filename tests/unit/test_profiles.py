@@ -56,6 +56,21 @@ def test_knows_its_agents(packages: Path) -> None:
     assert set(known.names) == {"claude", "codex", "gemini", "demo", "my-bot"}
 
 
+def test_knows_what_is_secret(packages: Path) -> None:
+    """Keys, tokens and passwords by the names of their variables; not models or addresses."""
+    known = registry(
+        packages,
+        PANDAR_AGENT_CLAUDE_API_KEY="k",
+        PANDAR_AGENT_CLAUDE_MODEL="m",
+        PANDAR_AGENT_DEMO_ENV_PGPASSWORD="p",
+        PANDAR_AGENT_DEMO_ENV_LANG="C",
+    )
+    assert known.secrets == {
+        "PANDAR_AGENT_CLAUDE_API_KEY": "k",
+        "PANDAR_AGENT_DEMO_ENV_PGPASSWORD": "p",
+    }
+
+
 @pytest.mark.parametrize("agent", PROFILES)
 def test_starts_in_a_clean_environment(packages: Path, agent: str) -> None:
     """Nothing is inherited: a home of its own, its own key, telemetry and updates off."""

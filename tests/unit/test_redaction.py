@@ -122,6 +122,23 @@ def test_a_very_long_value_is_found_piece_by_piece() -> None:
     assert shown.replace("[REDACTED:BLOB]", "") == "<>"
 
 
+@pytest.mark.parametrize(
+    ("value", "hidden", "shown"),
+    [
+        ("ann:hunter2hunter2", "hunter2hunter2", "[REDACTED:K]"),
+        ("postgres://app:p%40ss-w0rd@db/app", "p@ss-w0rd", "[REDACTED:K]"),
+        ("postgres://app:p%40ss-w0rd@db/app", "p%40ss-w0rd", "[REDACTED:K]"),
+        ("postgres://postgres:postgres@db/x", "postgres", "postgres"),
+        ("https://example.org:8443/path", "8443/path", "8443/path"),
+    ],
+)
+def test_the_password_in_a_value_is_one_too(value: str, hidden: str, shown: str) -> None:
+    """Of a login and of a URL; but not a word that is the user's name as well."""
+    redactor = Redactor({"K": value})
+    assert redactor.text(f"<{hidden}>") == f"<{shown}>"
+    assert redactor.text(f"<{value}>") == "<[REDACTED:K]>"
+
+
 def test_the_longest_of_several_names_it() -> None:
     """Where one secret begins with another, the mark is that of the whole; what overlaps is one."""
     assert ALL.text("<ababababcd>") == "<[REDACTED:LOOPS]>"
@@ -198,7 +215,7 @@ def test_it_is_the_same_wherever_the_text_is_cut(text: str, cuts: list[int]) -> 
     shown = b""
     for begin, end in itertools.pairwise(edges):
         shown += stream.feed(data[begin:end])
-        assert len(stream._data) <= HELD_MAX + BEFORE_MAX
+        assert stream.held <= HELD_MAX + BEFORE_MAX
     assert shown + stream.flush() == ALL.bytes(data)
 
 

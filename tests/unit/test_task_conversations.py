@@ -294,6 +294,15 @@ def test_an_approval_is_for_its_call() -> None:
     assert after.task.answered is not None
 
 
+def test_an_approval_is_for_the_call_as_it_was() -> None:
+    """The hash says which one; of the call itself secrets may have been taken out on the way."""
+    story, seen = [*waiting(), decided()], replace(s.CALL, command="[REDACTED:x]")
+    record = replace(s.record(of=1, call=seen), call_sha256=s.CALL.sha256)
+    given(story).when(record).then([replace(used(), call=seen, call_sha256=s.CALL.sha256)])
+    wrong = replace(s.record(of=1), call_sha256=OTHER.sha256)
+    given(story).when(wrong).refuses(Rejected, VOID, state="running")
+
+
 def test_a_refusal_is_always_recorded() -> None:
     """Whatever it refers to."""
     for story in (waiting(), [*waiting(), decided(Decision.DENY)], [*waiting(), decided()]):

@@ -16,8 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.types import FilteringBoundLogger
 
-from pandar_daemon.telemetry import Metrics, Traceparent, configure_logs, scrub, valid_traceparent
+from pandar_daemon.telemetry import (
+    Metrics,
+    Traceparent,
+    configure_logs,
+    never_log,
+    scrub,
+    valid_traceparent,
+)
 from tests.support.clock import ManualClock
+from tests.support.secrets_seen import SHAPED
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.c2lnbmF0dXJl"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "telemetry.md"
@@ -116,6 +124,19 @@ def test_keys_named_like_secrets_are_dropped(key: str) -> None:
 def test_texts_that_look_like_secrets_are_masked(text: str, masked: str) -> None:
     """Tokens and the user part of URLs disappear, plain words stay."""
     assert scrub(None, "info", {"event": text}) == {"event": masked}
+
+
+def test_known_secrets_and_keys_are_in_no_line() -> None:
+    """What a process was told never to log is not logged; nor is what looks like a key."""
+    never_log({"TELEMETRY_TEST": "a-secret-of-this-test"})
+    key = SHAPED["github_token"]
+    said = scrub(
+        None, "info", {"event": f"a-secret-of-this-test {key}", "x": ["a-secret-of-this-test"]}
+    )
+    assert said == {
+        "event": "[REDACTED:TELEMETRY_TEST] [REDACTED:github_token]",
+        "x": ["[REDACTED:TELEMETRY_TEST]"],
+    }
 
 
 def test_odd_values_are_logged_without_harm() -> None:
