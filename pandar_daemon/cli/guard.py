@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pandar_daemon.cli.harmless import one_line
-from pandar_daemon.cli.reach import as_json
 from pandar_daemon.domain.harmless import in_json
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def guard() -> None:
 @click.option("--project", "project_id", type=int, help="Judge by the rules of one project.")
 @click.option("--data", type=click.Path(path_type=Path), help="The data directory [PANDAR_DATA].")
 @click.option("--fail", is_flag=True, help="Exit with 1 when anything is not allowed.")
-@as_json
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.pass_context
 def check(
     ctx: click.Context,
@@ -105,6 +104,6 @@ def _line(found: Guarded, *, as_json: bool) -> str:
 
         return in_json(msgspec.json.encode(found).decode())
     decision = found.decision.value
-    about = ", ".join(found.gates) or found.rule
+    about = ", ".join(found.gates) if decision == "gate" else found.rule
     why = f": {one_line(found.why)}" if found.why else ""
     return f"{_MARKS[decision]} {decision:5} {one_line(about)}{why}"

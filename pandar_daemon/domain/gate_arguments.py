@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Final
 
 from pandar_daemon.domain.gate_git import git
-from pandar_daemon.domain.gate_tables import names
+from pandar_daemon.domain.gate_tables import COMPILER, COMPILERS, names
 from pandar_daemon.domain.shell_words import Word
 
 
@@ -213,7 +213,9 @@ def _make(words: Sequence[Word]) -> Iterator[str]:
             re.sub(r"-f|--\w+=", "", text)
         ):
             yield "unclassified.script"
-        if re.search(r"=.*[;&|`<>]", text):
+        name, _, value = text.partition("=")
+        strange = name in COMPILERS and not COMPILER.fullmatch(value)
+        if strange or re.search(r"=.*[;&|`<>]", text):
             yield "unclassified.options"
 
 

@@ -111,6 +111,8 @@ def _verb(table: Verbs, name: str, words: Sequence[Word]) -> Iterator[str]:
         yield "unclassified.expansion"
         return
     yield from _looked_up(table, name, operands)
+    if name == "go" and any(re.match(r"[\w-]+(?:\.[\w-]+)+/\S*@", w.text) for w in operands[1:]):
+        yield "network_egress.install"
     if name in {"kubectl", "k"} and operands[0].text in {"get", "describe", "edit"}:
         yield from _cluster_secrets(words)
     if "--destroy" in {w.text for w in words} or "-destroy" in {w.text for w in words}:

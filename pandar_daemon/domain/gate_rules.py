@@ -97,6 +97,8 @@ RULES: Final[Mapping[str, tuple[Severity, str]]] = {
     "destructive_fs.git_history": (_MEDIUM, "throws away commits or stashes"),
     "destructive_fs.disk": (_CRITICAL, "writes to a disk itself"),
     "destructive_fs.overwrite": (_HIGH, "destroys what files contain"),
+    "destructive_fs.task": (_HIGH, "runs a task of the project whose name says delete"),
+    "destructive_fs.fill": (_HIGH, "writes without end"),
     "destructive_fs.permissions": (_MEDIUM, "changes permissions of whole folders"),
     "unclassified.program": (_MEDIUM, "what this program does is not known"),
     "unclassified.verb": (_MEDIUM, "what this command of the program does is not known"),

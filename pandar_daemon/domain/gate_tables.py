@@ -6,6 +6,7 @@ secrets. What its options make of it stands below, and in `gate_verbs` and `gate
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -50,7 +51,9 @@ DEVELOPMENT: Final = names(
     # tests, linters, formatters, checkers
     " pytest py.test unittest doctest nose2 tox nox coverage mypy pyright basedpyright pytype ruff"
     " black isort flake8 pylint pyflakes pycodestyle pydocstyle bandit vulture radon codespell"
-    " eslint prettier biome stylelint jest vitest mocha ava tap cypress playwright karma tsd knip"
+    " flask uvicorn gunicorn hypercorn daphne django-admin alembic rails celery next nuxt astro ng"
+    " storybook eslint prettier biome stylelint jest vitest mocha ava tap cypress playwright karma"
+    " tsd knip"
     " oxlint standard xo jshint rubocop rspec minitest phpunit phpstan psalm php-cs-fixer"
     " golangci-lint gofmt goimports gofumpt staticcheck govulncheck gotestsum errcheck rustfmt"
     " clippy-driver shellcheck shfmt bats hadolint yamllint markdownlint markdownlint-cli2 mdl vale"
@@ -175,6 +178,8 @@ RUNS_MORE: Final[Mapping[str, tuple[str, ...]]] = {
     "make": ("--eval", "-E", "SHELL=", "MAKEFLAGS="),
     "gmake": ("--eval", "-E", "SHELL=", "MAKEFLAGS="),
     "cmake": ("-E", "-P"),
+    "rails": ("runner", "dbconsole", "console", "destroy"),
+    "flask": ("shell", "--app=/", "-A=/"),
     "ghc": ("-e", "-F", "-pgm"),
     "pre-commit": ("-c", "--config"),
     "gcc": ("-wrapper", "-fplugin", "-specs", "-B"),
@@ -214,6 +219,11 @@ SETTINGS: Final = names(
     " http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY"
 )
 """Variables that change which program runs, or what another one runs."""
+COMPILERS: Final = names("CC CXX CPP LD AR AS FC RM MAKE LINK RUSTC_LINKER")
+COMPILER: Final = re.compile(
+    r"(?:s?ccache )?(?!rm\b|sh\b|bash\b|sudo\b|env\b|eval\b)[\w.+-]+(?: -[\w+=.,-]+)*"
+)
+"""Variables that name programs, and what ordinary values of them are."""
 SETTING_FAMILIES: Final = ("GIT_", "BASH_FUNC_", "npm_config_", "NPM_CONFIG_", "PIP_", "UV_")
 """How the names of others of that kind begin."""
 HARMLESS_SETTINGS: Final = names(
@@ -223,6 +233,9 @@ HARMLESS_SETTINGS: Final = names(
 )
 
 TASK_WORDS: Final[Mapping[str, str]] = {
+    "drop": "destructive_fs.task",
+    "nuke": "destructive_fs.task",
+    "wipe": "destructive_fs.task",
     "deploy": "infra_change.deploy",
     "destroy": "infra_change.destroy",
     "teardown": "infra_change.destroy",
@@ -234,7 +247,7 @@ TASK_WORDS: Final[Mapping[str, str]] = {
 """Words in the name of a project's own task that say what it does."""
 TASK_RUNNERS: Final = names(
     "make gmake just task rake invoke inv gradle gradlew mvn mvnw ant mage lerna nx turbo tox nox"
-    " sbt lein mix rebar3 dune stack cabal bazel bazelisk buck hugo mkdocs jekyll rush ninja"
+    " sbt lein mix rebar3 dune stack cabal bazel bazelisk buck hugo mkdocs jekyll rush ninja rails"
 )
 """Programs whose operands are names of a project's own tasks."""
 INSTALLERS: Final = names("make gmake ninja just")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from events.calls import LIST_MAX, TEXT_MAX, CallKind, Rules, ToolCall
+from pandar_daemon.domain.gate_elsewhere import elsewhere
 from pandar_daemon.domain.gate_match import matches
 from pandar_daemon.domain.gate_moves import of_moves, runs_of
 from pandar_daemon.domain.gate_paths import (
@@ -28,6 +29,8 @@ from pandar_daemon.domain.gate_paths import (
 from pandar_daemon.domain.gate_programs import rules_of
 from pandar_daemon.domain.gate_rules import GATES, RULES, UNCLASSIFIED, Gate, Touch, touch
 from pandar_daemon.domain.gate_tables import (
+    COMPILER,
+    COMPILERS,
     HARMLESS_SETTINGS,
     NAMES_ONLY,
     PATTERN_FIRST,
@@ -150,6 +153,7 @@ def rules_at(run: Run, place: Place, known: Known) -> Iterator[str]:
         yield from rules_of(run.words)
     yield from _of_settings(run)
     yield from _of_secrets(run, place, known)
+    yield from elsewhere(run, place)
     for word in written_by(run.words):
         yield from _target(word, place, known, written)
     for word in deleted_by(run.words):
@@ -190,6 +194,8 @@ def _of_settings(run: Run) -> Iterator[str]:
         name = word.text.partition("=")[0].rstrip("+").partition("[")[0]
         changes = name in SETTINGS or name.startswith(SETTING_FAMILIES)
         if changes and name not in HARMLESS_SETTINGS and not _HARMLESS_VALUE.fullmatch(word.text):
+            yield "unclassified.settings"
+        if name in COMPILERS and not COMPILER.fullmatch(word.text.partition("=")[2]):
             yield "unclassified.settings"
         if word.known and ("$(" in word.text or "`" in word.text):
             yield "unclassified.inline_code"  # a shell that takes it for a number runs it

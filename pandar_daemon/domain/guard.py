@@ -33,10 +33,12 @@ from pandar_daemon.domain.guard_prose import (
     is_talk,
     neutral,
 )
+from pandar_daemon.domain.guard_words import AGENTS
 from pandar_daemon.domain.guard_written import runs_written
 from pandar_daemon.domain.shell_run import Run
 from pandar_daemon.domain.shell_runs import runs
 from pandar_daemon.domain.shell_second import doubts
+from pandar_daemon.domain.shell_words import Word
 
 SOMEWHERE: Final = place_of("", "/workspace/tree", "/workspace/home")
 """Where a command is thought to be while nobody says where it will run."""
@@ -81,11 +83,10 @@ def check(
     ``rules`` are those of a project: what it denies and allows, and its own gates. Never raises;
     takes time in proportion to the length of the text.
     """
-    found = [*_filed(text, rules)] if filed else [*_denied(text, rules)]
-    if len(text) > TEXT_MAX:
-        found.append(_ask("unclassified.cut"))
-    else:
-        found += _readings(text, rules, place)
+    cut = [_ask("unclassified.cut")] if len(text) > TEXT_MAX else []
+    text = text[:TEXT_MAX]
+    found = [*cut, *(_filed(text, rules) if filed else _denied(text, rules))]
+    found += _readings(text, rules, place)
     return _sum(_excused(text, rules, found))
 
 
@@ -108,45 +109,59 @@ def _readings(text: str, rules: Rules, place: Place) -> Iterator[_Found]:
     """Yield what is found in a text as it stands, as people mean it, and as it looks."""
     command = runs(text)
     plain = neutral(text)
-    talk = is_talk(text, _first(plain))
-    if talk:
-        command = [*command, *(runs(plain) if plain != text else [])]
-        command = [run for run in command if not is_mention(run)]
-        yield from (f for f in _of_reading(command, rules, place) if f.rule not in _OF_TALK)
+    meant = runs(plain) if plain != text else command
+    if is_talk(text, _first(meant)):
+        told = [run for run in _both(command, meant) if not is_mention(run)]
+        yield from (f for f in _of_reading(told, rules, place) if f.rule not in _OF_TALK)
     else:
         yield from _of_reading(command, rules, place)
         yield from map(_ask, doubts(text))
     if is_fork_bomb(text):
         yield _deny("denied.fork_bomb")
-    yield from _looks(text, rules, place)
+    yield from _looks(text, command, rules, place)
+
+
+def _both(command: list[Run], meant: list[Run]) -> list[Run]:
+    return command if meant is command else [*command, *meant]
 
 
 _OF_TALK: Final = frozenset({"unclassified.program", "unclassified.unfinished"})
 """Doubts that sentences arouse."""
 
 
-def _looks(text: str, rules: Rules, place: Place) -> Iterator[_Found]:
+def _looks(text: str, command: list[Run], rules: Rules, place: Place) -> Iterator[_Found]:
     """Yield what is found in a text as it looks, and where no case is known, if that differs."""
     if hides(text):
         yield _ask("unclassified.disguised")
-    seen = as_seen(text)
+    seen, found = as_seen(text), list[_Found]()
     if seen != text:
+        was, command = _first(command).name, runs(seen)
         if fragment := dangerous(seen):
             yield _forced(fragment)
-        if is_program(_first(seen).name) and not is_program(_first(text).name):
+        if is_program(_first(command).name) and not is_program(was):
             yield _ask("unclassified.disguised")
-    found = list(_of_reading(runs(seen), rules, place)) if seen != text else []
-    if any(run.name.lower() != run.name and is_program(run.name.lower()) for run in runs(seen)):
-        found += _of_reading(runs(_HOME.sub("$HOME", seen.lower())), rules, place)
+        found += _of_reading(command, rules, place)
+    if lowered := _lowered(seen, command):
+        found += _of_reading(lowered, rules, place)
     yield from (each for each in found if each.decision is not Decision.ASK)
+
+
+def _lowered(text: str, command: list[Run]) -> list[Run]:
+    """Return the runs that are others where files are found whatever the case of their names."""
+    if not any(run.name.lower() != run.name and is_program(run.name.lower()) for run in command):
+        return []
+    lower = runs(_HOME.sub("$HOME", text.lower()))
+    if len(lower) != len(command):
+        return lower
+    return [run for run, was in zip(lower, command, strict=True) if not is_sentence(was)]
 
 
 _HOME: Final = re.compile(r"\$home\b")
 
 
-def _first(text: str) -> Run:
+def _first(command: Iterable[Run]) -> Run:
     """Return what a text begins with, before what its substitutions run."""
-    return next((run for run in runs(text) if not run.scope), Run())
+    return next((run for run in command if not run.scope), Run())
 
 
 # --- one reading ------------------------------------------------------------------------------
@@ -157,8 +172,10 @@ def _of_reading(command: Sequence[Run], rules: Rules, place: Place) -> Iterator[
     own = {run.name for run in command if run.ends == "(" and len(run.words) == 1}
     for run, now, known in walked(command, place):
         if is_sentence(run):
-            yield from _of_sentence(run, place)
+            yield from _of_sentence(commands_in(run.written), place)
             run = msgspec.structs.replace(run, words=(), rules=())  # noqa: PLW2901 - what is left
+        elif run.name in AGENTS:
+            yield from _of_sentence(commands_in((Word(""), *run.arguments)), place)
         found = list(dict.fromkeys(rules_at(run, now, known)))
         yield from map(_deny, denials(run, now, known, found))
         if run.name in own and not is_program(run.name):
@@ -167,20 +184,23 @@ def _of_reading(command: Sequence[Run], rules: Rules, place: Place) -> Iterator[
         touched.append((run, found))
     if executes_fetched(touched):
         yield _deny("denied.fetch_exec")
-    if runs_written(command):
+    if runs_written(command, place):
         yield _ask("unclassified.written")
     yield from _own(command, rules)
 
 
-def _of_sentence(run: Run, place: Place) -> Iterator[_Found]:
+def _of_sentence(told: Iterable[str], place: Place) -> Iterator[_Found]:
     """Yield a doubt about a sentence that tells somebody to do great harm."""
-    for text in commands_in(run):
+    for text in told:
         for inner, now, known in walked(runs(text), place):
             found = set(rules_at(inner, now, known))
-            grave = any(RULES[rule][0] is Severity.CRITICAL for rule in found)
+            grave = any(RULES[rule][0] is Severity.CRITICAL or rule in _GRAVE for rule in found)
             if grave or any(denials(inner, now, known, found)):
                 yield _ask("unclassified.sentence")
                 return
+
+
+_GRAVE: Final = frozenset({"destructive_fs.everything"})
 
 
 def _own(command: Sequence[Run], rules: Rules) -> Iterator[_Found]:
@@ -206,8 +226,8 @@ def _forced(fragment: str) -> _Found:
 
 
 def _denied(text: str, rules: Rules) -> Iterator[_Found]:
-    command = runs(text[:TEXT_MAX]) if rules.denied else []
-    call = ToolCall(kind=CallKind.EXECUTE, command=text[:TEXT_MAX])
+    command = runs(text) if rules.denied else []
+    call = ToolCall(kind=CallKind.EXECUTE, command=text)
     for rule in rules.denied:
         if any(matches(rule.match, call, command, SOMEWHERE.workspace)):
             why = rule.why or f"the configuration denies {rule.name}"
@@ -218,7 +238,7 @@ def _excused(text: str, rules: Rules, found: list[_Found]) -> list[_Found]:
     """Return what was found, or that the owner allows it; what is denied is never allowed."""
     if not rules.allowed or not found or any(f.decision is Decision.DENY for f in found):
         return found
-    name = allowed(rules.allowed, ToolCall(kind=CallKind.EXECUTE, command=text[:TEXT_MAX]))
+    name = allowed(rules.allowed, ToolCall(kind=CallKind.EXECUTE, command=text))
     if not name or any(f.rule in NEVER_EXCUSED for f in found):
         return found
     return [_Found(Decision.ALLOW, f"allow.{name}", f"the configuration allows {name}")]

@@ -30,7 +30,10 @@ _METHODS: Final = names(
 )
 _MODULES: Final = names(
     "sys json math platform datetime string re secrets uuid statistics itertools functools"
-    " collections time calendar decimal fractions hashlib sysconfig textwrap typing enum"
+    " collections time calendar decimal numpy pandas torch django flask requests tensorflow sklearn"
+    " scipy"
+    " matplotlib fastapi pydantic sqlalchemy pytest httpx yaml fractions hashlib sysconfig"
+    " textwrap typing enum"
 )
 _PLAIN_NODES: Final = (
     *(
@@ -59,6 +62,9 @@ _PLAIN_NODES: Final = (
 _PERL: Final = re.compile(
     r"\s*(?:s([/|#,!])(?:(?!\1)[^\\$@`(]|\\.)*\1(?:(?!\1)[^\\$@`]|\\.)*\1[gimsx]*;?\s*)+"
 )
+_PERL_PRINT: Final = re.compile(
+    r"\s*print(?: \$_)? (?:if|unless) /(?:[^/\\$@`(]|\\.)*/[gimsx]*;?\s*"
+)
 _NODE: Final = re.compile(
     r"\s*(?:console\.log\()?(?:process\.(?:versions?|platform|arch)(?:\.\w+)?|[\d\s.+*/%-]+"
     r"|'[^'\\]*'|\"[^\"\\]*\")\)?;?\s*"
@@ -73,7 +79,7 @@ def is_harmless(run: Run) -> bool:
     if PYTHON.match(run.name):
         return _is_harmless_python(code)
     if run.name == "perl":
-        return bool(_PERL.fullmatch(code))
+        return bool(_PERL.fullmatch(code) or _PERL_PRINT.fullmatch(code))
     return run.name in {"node", "nodejs"} and bool(_NODE.fullmatch(code))
 
 

@@ -77,6 +77,13 @@ def _is_agent(run: Run) -> bool:
     )
 
 
+def _asks_version(run: Run) -> bool:
+    return "/" not in run.words[0].text and [word.text for word in run.arguments] in _VERSION
+
+
+_VERSION: Final = (["--version"], ["--help"], ["-V"])
+
+
 def _is_label(run: Run) -> bool:
     """Tell whether it is what a branch of ``case`` begins with."""
     return run.ends == ")" and len(run.words) == 1 and run.words[0].known
@@ -90,7 +97,7 @@ def _is_own_script(run: Run) -> bool:
         return False
     if shell or run.name in {"source", "."}:
         words = words[1:]
-        while words and re.fullmatch(r"-[eux]+|-[uBW]|--watch", words[0].text):
+        while words and re.fullmatch(r"-[eux]+|-[uBW]|--watch|run", words[0].text):
             words = words[1:]
     elif "/" not in run.words[0].text:
         return False
@@ -101,7 +108,10 @@ def _is_own_script(run: Run) -> bool:
 
 _TESTS: Final[Mapping[str, Callable[[Run], bool]]] = {
     "network_egress.install": _installs_own,
-    "unclassified.program": lambda run: _is_agent(run) or _is_own_script(run) or _is_label(run),
+    "network_egress.host": lambda run: run.name in {"gh", "glab"},
+    "unclassified.program": lambda run: any(
+        test(run) for test in (_is_agent, _is_own_script, _is_label, _asks_version)
+    ),
     "unclassified.expansion": _is_label,
     "unclassified.script": _is_own_script,
     "unclassified.inline_code": is_harmless,

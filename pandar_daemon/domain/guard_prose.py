@@ -28,6 +28,7 @@ from pandar_daemon.domain.guard_words import (
 from pandar_daemon.domain.shell_inner import INTERPRETERS, PYTHON
 from pandar_daemon.domain.shell_run import Run
 from pandar_daemon.domain.shell_runs import KEYWORDS
+from pandar_daemon.domain.shell_words import Word
 from pandar_daemon.domain.shell_wrappers import SHELLS, WRAPPERS
 
 PROGRAMS: Final = (
@@ -45,7 +46,7 @@ _WORD: Final = re.compile(
 )
 _TALK_ONLY: Final = re.compile(r"[-*\u2022#>]+|\(?\d{1,3}[.)]|[a-zA-Z][.)]|\[[ x]\]")
 _MARKS: Final = "\"'`()[],.:;!?\u2018\u2019\u201c\u201d\u00bf\u00a1\u00ab\u00bb"
-_OPTION: Final = re.compile(r"-|/\w?\Z")
+_OPTION: Final = re.compile(r"--?\w|/\w?\Z|~")
 _APOSTROPHE: Final = re.compile(r"(?<=\w)'")
 _SHELL_ONLY: Final = re.compile(r"\$[({\['\"]|\\|<<|[<>]\(")
 _RISKY: Final = names(
@@ -57,7 +58,7 @@ _LOOKS_MAX: Final = 5
 
 def is_sentence(run: Run) -> bool:
     """Tell whether what a shell would take for a command is somebody's sentence."""
-    words = _words(run)
+    words = _words(run.written)
     if run.settings or not words or not run.written or not run.written[0].known:
         return False
     if any(letter.isalpha() and letter > "\x7f" for letter in words[0]):
@@ -66,9 +67,23 @@ def is_sentence(run: Run) -> bool:
     if first is None:
         return False
     plain = [_plain(word) for word in words]
+    if _begins(words, plain[0]):
+        return True
     if is_program(first[1].lower()) or is_program(words[0]):
         return _talks_behind(words, plain) and all(word.known for word in run.written)
     return plain[0] in VERBS or _holds_together(words, plain)
+
+
+def _begins(words: Sequence[str], name: str) -> bool:
+    """Tell whether words begin with a capital, or a colon, as sentences do and commands do not."""
+    first = words[0].lstrip("\"'([")
+    capital = first[:1].isupper() and (first[1:].islower() or first[1:2] in {"", ":", ","})
+    talks = capital or any(word.endswith(":") for word in words[:2])
+    harmless = name in HARMLESS or name in NOUNS or name in _KILLERS or not is_program(name)
+    return talks and harmless and not any(map(_OPTION.match, words))
+
+
+_KILLERS: Final = frozenset({"kill", "if", "while", "until", "then", "else", "do"})
 
 
 def _plain(word: str) -> str:
@@ -87,10 +102,10 @@ def is_mention(run: Run) -> bool:
     if len(run.written) != 1 or run.redirects:
         return False
     name = run.written[0].text
-    return name in _SAY_ONLY or bool(_FILE.fullmatch(name))
+    return name in _SAY_ONLY or bool(_FILE.fullmatch(name)) or not any(map(str.isalnum, name))
 
 
-_SAY_ONLY: Final = names(". env export set declare printenv git npm docker kubectl gh aws source")
+_SAY_ONLY: Final = names("env export set declare printenv git npm docker kubectl gh aws source")
 _FILE: Final = re.compile(r"(?!\.)(?:[\w-]+/)*[\w.-]+\.(?!sh\b|bash\b)\w+|(?:[\w-]+/)+")
 
 
@@ -105,9 +120,9 @@ def is_program(name: str) -> bool:
     )
 
 
-def _words(run: Run) -> list[str]:
+def _words(sentence: Sequence[Word]) -> list[str]:
     """Return the words as people see them, marks of lists before them left out."""
-    found = [part.replace("\u2019", "'") for word in run.written for part in word.text.split()]
+    found = [part.replace("\u2019", "'") for word in sentence for part in word.text.split()]
     while found and (_TALK_ONLY.fullmatch(found[0]) or _is_picture(found[0])):
         del found[0]
     return found
@@ -142,9 +157,9 @@ def is_talk(text: str, first: Run) -> bool:
     return not _SHELL_ONLY.search(text) and is_sentence(first)
 
 
-def commands_in(run: Run) -> Iterator[str]:
+def commands_in(sentence: Sequence[Word]) -> Iterator[str]:
     """Yield the beginnings of commands that a sentence tells somebody to run."""
-    words = [word.strip(_MARKS.replace(".", "")) for word in _words(run)]
+    words = [word.strip(_MARKS.replace(".", "")) for word in _words(sentence)]
     looked = 0
     for at, word in enumerate(words):
         name = word.rpartition("/")[2].lower()

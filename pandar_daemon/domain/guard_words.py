@@ -14,6 +14,8 @@ SMALL: Final = names(
     " all any every each after before without but or as by on at via about because instead only"
     " also still no does do did has have had will let's us me they them new which while until"
     " between through whether some more most other same such here just too very now it's that's"
+    " fails fail failed failing broken slow slower faster wrong missing crashes crash hangs works"
+    " work working doesn needs need behaves"
     " there's you're we're they're i'm i'd i've who's what's using per both either nor again yet"
     # others that need no accents
     " el la los las del de en y que un una por para con les des du et dans est une avec sur pour"
@@ -26,12 +28,14 @@ STRONG: Final = names(
     "the a an that this these those is are was were be should must our your my please and of"
     " not it its it's with when why how what because instead which who without before after if"
     " so but doesn't don't isn't can't cannot won't shouldn't can could would will has have had"
-    " does we you they there into than or on in to for from as by until while all every each"
+    " does we you they there into than or on in up least to for from as by until while all"
+    " every each"
 )
 """Those that tell a sentence even behind the name of a program."""
 
 VERBS: Final = names(
-    "add adjust adopt allow analyse analyze annotate apply archive arrange ask assess assign"
+    "ok okay hi hello hey thanks yes no next proceed retry again"
+    " add adjust adopt allow analyse analyze annotate apply archive arrange ask assess assign"
     " audit automate avoid backport benchmark brainstorm bring bump calculate capture centralize"
     " change clarify clean cleanup close collect combine comment compare complete compose"
     " compute configure connect consider consolidate continue convert correct cover create debug"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -47,7 +48,12 @@ ASSIGNMENT: Final = re.compile(r"[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 
 def runs(text: str) -> list[Run]:
     """Return what a text runs, in the order it stands there; never raises."""
-    return list(_Follower().text(text, 0, ()))
+    return list(_followed(text))
+
+
+@lru_cache(maxsize=8)
+def _followed(text: str) -> tuple[Run, ...]:
+    return tuple(_Follower().text(text, 0, ()))
 
 
 def innermost(words: Sequence[Word]) -> int:
@@ -117,6 +123,8 @@ class _Follower:
         if at is None:
             return _perhaps(run)
         at += wrapper.operands
+        if run.name == "watch" and all(word.known for word in run.words[at:]):
+            return " ".join(word.text for word in run.words[at:])
         while run.name == "env" and at < len(run.words) and ASSIGNMENT.match(run.words[at].text):
             at += 1
         if run.name == "env" and at >= len(run.words):

@@ -7,6 +7,7 @@ that ours did not. Why there are two: docs/adr/0014-two-readers.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +21,7 @@ OPENERS_MAX: Final = 1_000
 """Brackets and pipes of one text; with more the parser's time grows faster than the text."""
 
 _PARSER: Final = Parser(Language(tree_sitter_bash.language()))
+_BARE: Final = re.compile(rb"[\w./+-]+")
 _MARKS: Final = ("(", "{", "[", "|", "<<")
 
 
@@ -58,6 +60,8 @@ def _names(tree: Tree, source: bytes) -> set[str]:
 
 def _plain(name: bytes) -> str:
     """Return a program's name as our reader has it, its quotes removed."""
+    if _BARE.fullmatch(name):
+        return name.decode()
     cut = split(name.decode("utf-8", "replace"))
     return cut[-1].words[0].text if cut and cut[-1].words else ""
 

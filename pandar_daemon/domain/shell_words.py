@@ -9,6 +9,7 @@ Where shells read differently, or the text ends too early, the command is not `w
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -65,7 +66,13 @@ def split(text: str) -> list[Simple]:
 
     Never raises; takes time in proportion to the length of the text.
     """
-    return _Splitter().run(text)
+    return list(_cut(text))
+
+
+@lru_cache(maxsize=8)
+def _cut(text: str) -> tuple[Simple, ...]:
+    """Several rules look at a text in turn; it is read once."""
+    return tuple(_Splitter().run(text))
 
 
 _NAME: Final = re.compile(r"\w+")

@@ -119,6 +119,13 @@ WRAPPERS: Final[Mapping[str, Wrapper]] = {
         ),
         adds=True,
     ),
+    "watch": Wrapper(
+        options(
+            "-n --interval -q --equexit",
+            "-b -c -d -e -g -p -t -w -x --beep --color --differences --errexit --chgexit"
+            " --no-title",
+        )
+    ),
     "sudo": _ELEVATED,
     "doas": _ELEVATED,
     "pkexec": _ELEVATED,

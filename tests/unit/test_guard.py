@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from events.calls import GateRule, Match, Rules
 from pandar_daemon.domain.guard import Decision, check, refusal
@@ -69,3 +71,47 @@ def test_a_project_denies_and_gates() -> None:
     assert check("make x", no_make).rule == "deny.no_make"
     found = check("./ship it", deploy)
     assert (found.decision, found.gates, found.rule) == (Decision.GATE, ["ship"], "own.ship")
+
+
+PIECES: Final = st.sampled_from(
+    [
+        *("rm", "-rf", "/", "~", "sudo", "git", "push", "-f", "sh", "-c", "eval", "env", "xargs"),
+        *("the", "please", "don't", "fix", "it's", "python", "curl", "x=1", "$x", "${IFS}", "cat"),
+        *(" ", " ", "\n", ";", "|", "&", "&&", "(", ")", "{", "}", "$(", "`", "'", '"', "<<E\n"),
+        *("<(", "<<<", ">", "\\", "#", "!", "[[", "]]", "case x in", "esac", "\u200b", "\uff52"),
+    ]
+)
+TEXTS: Final = st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=80)
+
+
+@given(TEXTS)
+def test_it_never_raises(text: str) -> None:
+    """Whatever the text is, there is a decision, and a gate is named where it says gate."""
+    found = check(text)
+    assert found.decision is not Decision.GATE or found.gates
+    assert found.rule
+    assert refusal(text) is None or found.decision is Decision.DENY
+
+
+SUDO: Final = st.sampled_from(["sudo id", "rm -rf /", "mkfs.ext4 /dev/sda", "reboot"])
+WHOLE: Final = st.sampled_from(["ls", "fix the bug", "echo 'a b'", "make x > y", "it is fine"])
+
+
+@given(WHOLE, st.sampled_from([";", "\n", " && ", " || ", " & ", " | "]), SUDO)
+def test_nothing_whole_hides_what_comes_after_it(before: str, between: str, bad: str) -> None:
+    """What is denied alone is denied behind anything that is complete, sentences too."""
+    assert check(f"{before}{between}{bad}").decision is Decision.DENY
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *("$(", "`", "(", '"$(', "! ", "env ", "x=1 ", "rm -r ", "a=(", "|", "|a", "$[", "<<a "),
+        *("sh -c '", "f() ", ":(){ ", "'", "don't ", "the rm ", "é ", "\u200b", "A ", "a;", "\\"),
+        *("sudo ", "rm x y: ", "[[ ", "case a in ", "${", "python -c '", "\n- ", "find . -exec "),
+    ],
+)
+def test_length_is_no_trap(piece: str) -> None:
+    """The longest text made of one piece is judged like any other; a longer one is not read."""
+    assert check((piece * 10_000)[:10_000]).decision in Decision
+    assert check((piece * 100_001)[:100_001]).decision is not Decision.ALLOW
