@@ -6,7 +6,7 @@ What git says comes from a folder an agent wrote in: nothing here trusts it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -43,11 +43,11 @@ class Changes(Struct, frozen=True, kw_only=True):
     base: str
     branch: str = ""
     commits: int = 0
-    files: Sequence[FileChange] = ()
+    files: list[FileChange] = []
     count: int = 0
     insertions: int = 0
     deletions: int = 0
-    skipped: Sequence[str] = ()
+    skipped: list[str] = []
     patch_bytes: int = 0
     cut: bool = False
 

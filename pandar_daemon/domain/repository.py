@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from events.problem import FieldError
 
 _NAME: Final = r"[A-Za-z0-9._][A-Za-z0-9._-]*"
-_SCP: Final = re.compile(rf"(?:{_NAME}@)?{_NAME}:(?![:/]/)(?!-).+")
+_SCP: Final = re.compile(rf"(?:{_NAME}@)?{_NAME}:(?!:|//|-).+")
 """``user@host:path``, which is ssh."""
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _SCHEMES: Final = frozenset({"https", "http", "ssh"})

@@ -253,3 +253,14 @@ async def test_url_needs_a_pandar_that_runs(tmp_path: Path) -> None:
     assert not data.exists()
     announce(Settings(data=data), Place(nats_url="nats://x", database_url="y"))
     assert (await pandar(None, "url", "nats", PANDAR_DATA=str(data))).code == 5
+
+
+async def test_a_diff_is_printed_as_it_is(api: RecordedApi) -> None:
+    """Into a pipe byte by byte, for `git apply`; the options are those of the API."""
+    patch = b"--- a/x\n+++ b/x\n+caf\xc3\xa9\x1b[2J\r\n"
+    api.answer("GET", "/tasks/42/diff", patch)
+    ran = await pandar(api, "task", "diff", "42", "--checkpoint", "1-2")
+    assert (ran.code, ran.out) == (0, patch.decode())
+    assert api.asked[0].query == {"format": "patch", "checkpoint": "1-2"}
+    await pandar(api, "task", "diff", "42", "--stat")
+    assert api.asked[1].query == {"format": "stat"}
