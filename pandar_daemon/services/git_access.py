@@ -22,7 +22,7 @@ from pandar_daemon.services.git import Unprepared
 from pandar_daemon.services.secrets import Secrets
 
 KEYS: Final = "keys"
-"""The folder of the files of keys, in the runner's data directory; what it holds may be removed."""
+"""The folder of the files of keys, in the runner's data directory."""
 KNOWN_HOSTS: Final = "known_hosts"
 
 
@@ -95,6 +95,12 @@ class GitAccess:
             handle.write(key.text)
         fresh.replace(self._file)
         return Admission(environment={"GIT_SSH_COMMAND": _ssh(self._file, self._hosts)})
+
+
+def forget_keys(data: Path) -> None:
+    """Remove the files of keys that a runner which was killed left."""
+    for file in (data / KEYS).glob("*"):
+        file.unlink(missing_ok=True)
 
 
 def _of_login(login: Login, remote: Remote) -> Admission:

@@ -56,6 +56,8 @@ class Openings(Struct, frozen=True, kw_only=True):
         """Serve one box's doors until the end; whoever waits at one then is hung up on."""
         async with AsyncExitStack() as stack:
             for name, taken in doors.items():
+                if taken.fileno() < 0:  # its process has ended already
+                    continue
                 door = taken.dup()  # ours until we are done, whenever its process ends
                 taken.close()
                 if name == CONTROL and self.control is not None:

@@ -52,6 +52,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.confines import House
 from pandar_daemon.services.execution import Execution
 from pandar_daemon.services.git import Git
+from pandar_daemon.services.git_access import forget_keys
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.openings import Openings
 from pandar_daemon.services.pauses import pauses
@@ -188,6 +189,7 @@ class Runner:
         """
         self._renew_identity()
         swept = await self._means.host.sweep()
+        forget_keys(self._means.data)
         log.info("runner.up", runner=self.runner_id, slots=self.slots, swept=swept)
         self._recover()
         try:

@@ -21,6 +21,7 @@ from pandar_daemon.adapters.sealing.master_keys import NAME, master_keys
 from pandar_daemon.adapters.sealing.vault import AesVault
 from pandar_daemon.config import Settings
 from pandar_daemon.ports import Vault
+from pandar_daemon.services.git_access import KEYS
 from pandar_daemon.services.lifecycle import run_until
 from pandar_daemon.services.unlocking import unlocking
 from pandar_daemon.services.verification import Check
@@ -231,10 +232,14 @@ async def test_a_runner_with_another_key_fails_what_needs_a_secret(
         path = f"/projects/{private}/secrets/LOGIN"
         reply, _ = await owner.call("PUT", path, json={"value": "ann:hunter2", "use": "git"})
         assert reply.status == 200
+        left = far / KEYS / "of-a-runner-that-was-killed"
+        left.parent.mkdir()
+        left.touch()
         async with running_runner(database_url, nats_url, far):
             failing = await owner.task(private, auto_start=True)
             fine = await owner.task(plain, auto_start=True)
             failed, done = await _ended(api, owner, failing), await _ended(api, owner, fine)
+    assert not left.exists()
     assert done["status"] == "completed"
     assert failed["status"] == "failed"
     needed = master_keys(Settings(data=here), make=False)[0].key_id
