@@ -72,12 +72,14 @@ class Asked(Struct, frozen=True, kw_only=True):
     """It waits until somebody allows or denies this; ``call_id`` as in `Called`.
 
     What its programs ask for at a door is asked in the same words, under an id of `DOOR`.
+    ``foreseen``: the call is already what will come to the door, word for word.
     """
 
     request_id: str
     call: ToolCall
     call_id: str = ""
     intent: str = ""
+    foreseen: bool = False
 
 
 class Questioned(Struct, frozen=True, kw_only=True):

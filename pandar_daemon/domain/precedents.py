@@ -80,8 +80,20 @@ class Precedents:
         self._approval = None
         self._widen(ruling.judged.gates, approval.decided, ruling.confirmation_id)
 
+    def keep(
+        self, call: ToolCall, gates: list[str], decided: Decided, confirmation_id: UUID
+    ) -> None:
+        """Take note that people want this call, which comes to a door next: it is used there."""
+        self._failures.pop(call.sha256, None)
+        self._approval = Resume(
+            confirmation_id=confirmation_id,
+            gate=gates[0] if gates else "",
+            call_sha256=call.sha256,
+            decided=decided,
+        )
+
     def lapse(self) -> None:
-        """Forget the approval this process was started with: people are asked something else."""
+        """Forget the approval that was not used yet: people are asked something else."""
         self._approval = None
 
     def approved(

@@ -21,7 +21,7 @@ from events.running import Decided
 from pandar_daemon.domain import conversation_texts as texts
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.budget import Budget
-from pandar_daemon.domain.door_requests import is_door, put_off, refusals
+from pandar_daemon.domain.door_requests import AT_DOOR, is_door, put_off, refusals
 from pandar_daemon.domain.hearing import Asked, Called, Questioned
 from pandar_daemon.domain.precedents import VOID, Precedents, Ruling
 
@@ -226,18 +226,22 @@ class Turn:
     def _obey(self, asked: Asked, answered: talk.Answered) -> list[talk.Effect]:
         decided, at, gates = answered.decided, answered.at, self._gates(asked)
         allowed = decided.decision is Decision.APPROVE
+        kept = allowed and asked.foreseen  # for when it comes to the door
         text = "" if allowed else texts.refusal(asked.call, decided)
         if allowed:
-            self._precedents.approved(asked.call, gates, decided, answered.confirmation_id)
+            if kept:
+                self._precedents.keep(asked.call, gates, decided, answered.confirmation_id)
+            else:
+                self._precedents.approved(asked.call, gates, decided, answered.confirmation_id)
         else:
             self._precedents.failed(asked.call, asked.call_id)
         settle = talk.Settle(
             request_id=asked.request_id,
             call=asked.call,
             verdict=Verdict.ALLOW if allowed else Verdict.DENY,
-            rule=f"confirmation.{answered.confirmation_id}",
+            rule=AT_DOOR if kept else f"confirmation.{answered.confirmation_id}",
             gates=tuple(gates),
-            confirmation_id=answered.confirmation_id,
+            confirmation_id=None if kept else answered.confirmation_id,
             text=text,
             quiet=not allowed and self._must_say_it_later(asked, decided),
         )

@@ -53,8 +53,8 @@ class AgentRun:
         self._around = around
         self._saying = Saying(talking)
         self._recording = Recording(around.line)
-        self._callers = Callers(self._hears)
-        self.inquire = self._callers.inquire
+        self.callers = Callers(self._hears)
+        """Who waits at the doors of its box."""
         self._due: asyncio.Queue[talk.Signal | list[talk.Effect]] = asyncio.Queue()
         self._backlog = 0
         self._watching: asyncio.Task[None] | None = None  # for a decision, or another's answer
@@ -73,7 +73,7 @@ class AgentRun:
                 for service in services:
                     service.cancel()
         finally:
-            self._callers.close(GONE)
+            self.callers.close(GONE)
             for task in (self._watching, *self._reminding):
                 if task is not None:
                     task.cancel()
@@ -126,7 +126,7 @@ class AgentRun:
                 if isinstance(each, Broken) and not data:
                     self._due.put_nowait(talk.Ended(at=self._now(), heard=each))
                 else:
-                    self._hears(each)
+                    self._hears(await self.callers.foreseen(each))
             if not data:
                 self._turn_over.set()
                 return
@@ -161,7 +161,7 @@ class AgentRun:
                 await self._reply(effect)
             case talk.Refuse():
                 refused = Permission(allowed=False, text=effect.text)
-                self._callers.answer(effect.request_id, refused)
+                self.callers.answer(effect.request_id, refused)
             case talk.Consult():
                 self._watch(self._consult(effect))
             case talk.AskCall() | talk.AskQuestion() | talk.AskBudget():
@@ -171,7 +171,7 @@ class AgentRun:
             case talk.Name(session_id):
                 await self._name(session_id)
             case talk.Conclude():
-                self._callers.close(GONE)
+                self.callers.close(GONE)
                 await self._around.conclude(effect)
             case _:
                 assert_never(effect)
@@ -204,7 +204,7 @@ class AgentRun:
             return
         if is_door(settle.request_id):
             allowed = Permission(allowed=settle.verdict is Verdict.ALLOW, text=settle.text)
-            self._callers.answer(settle.request_id, allowed)
+            self.callers.answer(settle.request_id, allowed)
         elif not settle.quiet:
             self._say(self._driver.answer(settle.request_id, settle.verdict, settle.text))
 

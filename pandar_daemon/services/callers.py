@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from events.calls import ToolCall
 from pandar_daemon.domain.hearing import DOOR, Asked, Heard, Withdrawn
 from pandar_daemon.ports import Permission
+
+Foresee = Callable[[Asked], Awaitable[Asked]]
+"""Returns what an agent asks for as it will come to a door of its box, if it will."""
 
 
 class Callers:
@@ -18,6 +21,8 @@ class Callers:
         self._waiting: dict[str, asyncio.Future[Permission]] = {}
         self._made = 0
         self._closed = ""
+        self.foresee: Foresee | None = None
+        """Says what of an agent's own wishes will come to a door."""
 
     async def inquire(self, call: ToolCall, why: str) -> Permission:
         """See `ports.Inquire`. Cancelled, nobody needs to decide it any more."""
@@ -33,6 +38,12 @@ class Callers:
         finally:
             if self._waiting.pop(request_id, None) is not None:
                 self._hear(Withdrawn(request_id=request_id))
+
+    async def foreseen(self, said: Heard) -> Heard:
+        """Return what an agent says, what it asks for as it will come to a door."""
+        if self.foresee is None or not isinstance(said, Asked):
+            return said
+        return await self.foresee(said)
 
     def answer(self, request_id: str, permission: Permission) -> None:
         """Tell who waits under this id, if somebody still does."""

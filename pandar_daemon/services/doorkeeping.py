@@ -11,7 +11,9 @@ from events.running import Assignment
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.talking import Terms
 from pandar_daemon.ports import Box, Inquire, Process
-from pandar_daemon.services.broker import Broker
+from pandar_daemon.ports.sandbox import CONTROL
+from pandar_daemon.services.broker import Broker, Service
+from pandar_daemon.services.callers import Callers
 from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.git_access import GitAccess
 from pandar_daemon.services.git_orders import GitOrders
@@ -32,7 +34,7 @@ from pandar_daemon.services.workspace import Work
 class Keeping(Struct, frozen=True, kw_only=True):
     """Whose doors are kept: of a process in ``tree``.
 
-    ``inquire`` is an agent's; whoever else runs asks by itself, with ``consent`` and ``wait``.
+    ``callers`` are an agent's; whoever else runs asks by itself, with ``consent`` and ``wait``.
     """
 
     assignment: Assignment
@@ -42,7 +44,7 @@ class Keeping(Struct, frozen=True, kw_only=True):
     redactor: Redactor
     consent: Consent
     wait: Callable[[bool], Awaitable[None]]
-    inquire: Inquire | None = None
+    callers: Callers | None = None
 
     @property
     def box(self) -> Box | None:
@@ -54,24 +56,28 @@ class Keeping(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def kept(means: Means, keeping: Keeping, process: Process) -> AsyncIterator[None]:
     """Serve the doors of a process as long as it lives; what is being done then is done first."""
-    inquire = keeping.inquire or _inquiries(means, keeping).inquire
+    inquire = (keeping.callers or _inquiries(means, keeping)).inquire
     secrets = Secrets(keeping.line, means.vault)
     async with AsyncExitStack() as stack:
         pushing = _pushing(means, keeping, secrets, inquire, stack)
-        broker = Broker(
-            {
-                "git": GitOrders(pushing).order,
-                "pandar-secret": SecretOrders(secrets, inquire).order,
-            },
-            ToolOrders(_workshop(means, keeping, secrets), inquire).order,
-        )
+        workshop = _workshop(means, keeping, secrets)
+        tools = ToolOrders(workshop, inquire)
+        git, released = GitOrders(pushing), SecretOrders(secrets, inquire)
+        served: dict[str, Service] = {
+            "git": git,
+            "pandar-secret": released,
+            **dict.fromkeys(workshop.tools, tools),
+        }
+        broker = Broker(served, tools)
+        if keeping.callers is not None and CONTROL in process.doors:
+            keeping.callers.foresee = lambda asked: broker.foresee(asked, keeping.work.spec.cwd)
         attempts = Attempts(keeping.line)
         stack.push_async_callback(attempts.close)
         outward = outward_of(keeping.assignment, keeping.work.launch)
-        served = means.openings.serving(
+        serving = means.openings.serving(
             process.doors, broker.order, outward, inquire, attempts.tell
         )
-        await stack.enter_async_context(served)
+        await stack.enter_async_context(serving)
         yield
 
 

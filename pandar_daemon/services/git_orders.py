@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from events.calls import ToolCall
 from pandar_daemon.ports import Ending, Order, Show
 from pandar_daemon.services.broker import refuse
 from pandar_daemon.services.pushing import Pushing
@@ -28,6 +29,12 @@ class GitOrders:
         if verb != "push" or self._pushing is None:
             return Ending(argv=order.argv)  # in the box: as far as its hosts let it
         return await self._pushing.push(order, show)
+
+    async def foresee(self, order: Order) -> ToolCall | None:
+        """See `services.broker.Service`."""
+        if self._pushing is None or verb_of(order.argv) != "push":
+            return None
+        return await self._pushing.foresee(order)
 
 
 def verb_of(argv: tuple[str, ...]) -> str:

@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,7 +30,7 @@ from events.running import ReportPush
 from events.task import PushedRef
 from pandar_daemon.domain import push_texts as texts
 from pandar_daemon.domain.push import NotPushed, Push, parse
-from pandar_daemon.domain.push_plan import Local, Wanted, planned
+from pandar_daemon.domain.push_plan import Wanted, planned
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.domain.remotes import is_local, is_same, protocol_of
 from pandar_daemon.ports import Box, Clock, Ending, Inquire, Order, Show
@@ -44,6 +45,8 @@ log = structlog.get_logger(__name__)
 
 PATHS_MAX: Final = 50
 """Files of a push that are named one by one."""
+FORESEE_SEC: Final = 60.0
+"""What it may take to say what a push would do that nobody has begun."""
 REFUSED: Final = 1
 """What git ends with when something was not pushed."""
 
@@ -65,6 +68,15 @@ class Site(Struct, frozen=True, kw_only=True):
     box: Box | None = None
     admit: Callable[[], Awaitable[Admission]]
     redact: Callable[[bytes], bytes] = bytes
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """A push that was looked at: what its words are, the call it is, where its commits are."""
+
+    push: Push
+    call: ToolCall
+    source: Source
+    found: Quarantine
 
 
 class Pushing:
@@ -96,21 +108,55 @@ class Pushing:
         if self._moving is not None:
             await asyncio.wait({self._moving})
 
+    async def foresee(self, order: Order) -> ToolCall | None:
+        """Return the call that a push would ask about; ``None`` when it would not ask."""
+        try:
+            async with asyncio.timeout(FORESEE_SEC), self._looked_at(order) as seen:
+                moves = seen is not None and seen.call.moves and not seen.push.has("dry-run")
+                return seen.call if seen is not None and moves else None
+        except (NotPushed, OSError, Refusal) as error:
+            log.info("push.unforeseen", reason=str(error))
+            return None
+
     async def _push(self, order: Order, show: Show) -> Ending:
+        async with self._looked_at(order) as seen:
+            if seen is None:
+                return Ending(argv=order.argv)  # a folder of the box: nothing leaves
+            if not seen.call.moves:
+                await show.error(b"Everything up-to-date\n")
+                return Ending()
+            if seen.push.has("dry-run"):
+                await show.error(texts.would_move(self._site.url, seen.call.moves))
+                return Ending()
+            permission = await self._inquire(seen.call, texts.why(seen.call.moves))
+            if not permission.allowed:
+                raise NotPushed(permission.text)
+            self._moving = asyncio.create_task(self._move(seen, show))
+            return await self._to_the_end(self._moving)
+
+    @asynccontextmanager
+    async def _looked_at(self, order: Order) -> AsyncIterator[Seen | None]:
+        """Yield what a push would do, as long as it is in quarantine; nothing for a folder."""
         push = parse(order.argv)
         folder = posixpath.normpath(posixpath.join(order.cwd, *push.folders))
         source = Source(self._git, self._site.box, folder, push)
         local = await source.look(self._site.own)
         if not is_same(source.url, self._site.url):
-            if is_local(source.url):
-                return Ending(argv=order.argv)  # a folder of the box: nothing leaves
-            raise NotPushed(texts.elsewhere(source.url, self._site.url))
+            if not is_local(source.url):
+                raise NotPushed(texts.elsewhere(source.url, self._site.url))
+            yield None
+            return
         remote = await self._remote()
         place = self._folder / str(self._clock.new_id())
         async with quarantine(
             self._git, place, remote, objects=self._site.objects, box=self._box(place)
         ) as found:
-            return await self._through(found, order, push, local, source, show)
+            known = await found.references()
+            wanted = planned(push, local, known, self._site.own)
+            looked = await self._look(found, source, wanted, known) if wanted else []
+            _check_forced(wanted, [each.move for each in looked])
+            call = self._call(order, looked)
+            yield Seen(push=push, call=call, source=source, found=found)
 
     async def _remote(self) -> Remote:
         admitted = await self._site.admit()
@@ -132,33 +178,6 @@ class Pushing:
             readable=(objects,) if objects else (),
             limits=box.limits,
         )
-
-    async def _through(
-        self,
-        found: Quarantine,
-        order: Order,
-        push: Push,
-        local: Local,
-        source: Source,
-        show: Show,
-    ) -> Ending:
-        known = await found.references()
-        wanted = planned(push, local, known, self._site.own)
-        if not wanted:
-            await show.error(b"Everything up-to-date\n")
-            return Ending()
-        looked = await self._look(found, source, wanted, known)
-        moves = [each.move for each in looked]
-        _check_forced(wanted, moves)
-        if push.has("dry-run"):
-            await show.error(texts.would_move(self._site.url, moves))
-            return Ending()
-        call = self._call(order, looked)
-        permission = await self._inquire(call, texts.why(moves))
-        if not permission.allowed:
-            raise NotPushed(permission.text)
-        self._moving = asyncio.create_task(self._move(found, push, call, source, show))
-        return await self._to_the_end(self._moving)
 
     async def _look(
         self, found: Quarantine, source: Source, wanted: Sequence[Wanted], known: dict[str, str]
@@ -195,15 +214,14 @@ class Pushing:
             await asyncio.wait({moving})
             raise
 
-    async def _move(
-        self, found: Quarantine, push: Push, call: ToolCall, source: Source, show: Show
-    ) -> Ending:
-        told = await found.push(call.moves, push.options)
+    async def _move(self, seen: Seen, show: Show) -> Ending:
+        call = seen.call
+        told = await seen.found.push(call.moves, seen.push.options)
         moved = texts.moved(told.output.decode(errors="replace"), call.moves)
         if moved:
             await self._report(call, moved)
-            await source.moved({move.ref: move.new for move in moved})
-        await self._show(push, told, show)
+            await seen.source.moved({move.ref: move.new for move in moved})
+        await self._show(seen.push, told, show)
         log.info("task.pushed", refs=[move.ref for move in moved], exit_code=told.exit_code)
         return Ending(exit_code=REFUSED if told.exit_code is None else told.exit_code)
 

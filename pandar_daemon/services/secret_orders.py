@@ -51,6 +51,10 @@ class SecretOrders:
         except (Refusal, Locked) as error:
             return await refuse(show, f"pandar-secret: {error}")
 
+    async def foresee(self, order: Order) -> ToolCall | None:
+        """See `services.broker.Service`."""
+        return None if wanted_in(order.argv) is None else _call(order)
+
     async def _names(self) -> list[str]:
         named = await self._secrets.named()
         return sorted(name for name, use in named.items() if use is SecretUse.ENV)

@@ -166,7 +166,7 @@ class Stage:
             redactor=self._redactor,
             consent=self._consent,
             wait=self._wait,
-            inquire=None if self._agent is None else self._agent.inquire,
+            callers=None if self._agent is None else self._agent.callers,
         )
         return kept(self._means, keeping, process)
 

@@ -92,6 +92,11 @@ class ToolOrders:
             await show.error(self._shop.redact(f"{order.tool}: {why}\n".encode()))
             return Ending(exit_code=1)
 
+    async def foresee(self, order: Order) -> ToolCall | None:
+        """See `services.broker.Service`."""
+        tool = self._shop.tools.get(order.tool)
+        return None if tool is None or is_inside(order.tool, order.argv) else _call(order, tool)
+
     async def _run(self, order: Order, tool: Tool, show: Show) -> Ending:
         shop = self._shop
         folder = shop.folder / str(shop.clock.new_id())

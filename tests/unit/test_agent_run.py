@@ -335,8 +335,8 @@ async def test_what_is_asked_at_a_door(site: Site) -> None:
     """It is recorded first, and answered there; the agent hears nothing of it."""
     async with at_work(site):
         look, push = command("ls"), command("git push origin main")
-        assert (await site.run.inquire(look, "why")).allowed
-        asking = asyncio.create_task(site.run.inquire(push, "why"))
+        assert (await site.run.callers.inquire(look, "why")).allowed
+        asking = asyncio.create_task(site.run.callers.inquire(push, "why"))
         await until(lambda: "ask" in site.daemon.actions)
         site.daemon.decided = Decided(decision=Decision.DENY, reason="not on a Friday")
         site.consent.hint()
@@ -351,7 +351,7 @@ async def test_what_is_asked_at_a_door(site: Site) -> None:
 async def test_who_leaves_a_door_is_not_decided_about(site: Site) -> None:
     """What was asked is withdrawn."""
     async with at_work(site):
-        asking = asyncio.create_task(site.run.inquire(command("git push"), "why"))
+        asking = asyncio.create_task(site.run.callers.inquire(command("git push"), "why"))
         await until(lambda: "ask" in site.daemon.actions)
         asking.cancel()
         await until(lambda: "withdraw" in site.daemon.actions)
@@ -360,18 +360,18 @@ async def test_who_leaves_a_door_is_not_decided_about(site: Site) -> None:
 async def test_nobody_waits_at_the_door_of_one_who_is_gone(site: Site) -> None:
     """Whoever does is told so; whoever comes later, too."""
     async with at_work(site):
-        asking = asyncio.create_task(site.run.inquire(command("git push"), "why"))
+        asking = asyncio.create_task(site.run.callers.inquire(command("git push"), "why"))
         await until(lambda: "ask" in site.daemon.actions)
         site.pipe.end()
         assert "has ended" in (await asking).text
-        assert not (await site.run.inquire(command("ls"), "why")).allowed
+        assert not (await site.run.callers.inquire(command("ls"), "why")).allowed
 
 
 async def test_what_is_refused_by_the_log_at_a_door_is_asked_anew(site: Site) -> None:
     """As it is with an agent."""
     site.daemon.refuse["record"] = [Rejected("it was used")]
     async with at_work(site):
-        asking = asyncio.create_task(site.run.inquire(command("ls"), "why"))
+        asking = asyncio.create_task(site.run.callers.inquire(command("ls"), "why"))
         await until(lambda: "ask" in site.daemon.actions)
         site.daemon.decided = Decided(decision=Decision.APPROVE)
         site.consent.hint()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from events.calls import Verdict
+from events.calls import Scope, Verdict
 from events.commands import Decision
 from events.task import Usage
 from pandar_daemon.domain import hearing as heard
 from pandar_daemon.domain import talking as talk
 from pandar_daemon.domain.conversation import Phase
+from pandar_daemon.domain.door_requests import ordered
+from tests.support.calls import command
 from tests.support.talks import (
     CANCELLED,
     GATE,
     LOOK,
+    OTHER_PUSH,
     PUSH,
     SUDO,
     Chat,
@@ -133,3 +137,68 @@ def test_a_door_of_another_gate_changes_nothing() -> None:
     """Every gate must be asked about there."""
     chat = Chat.begun(doors=frozenset({"package_publish"}))
     assert call_of(chat.hear(asked(PUSH))) == PUSH
+
+
+def foreseen(request_id: str = "1") -> heard.Asked:
+    """Return that the agent wants what will come to the door."""
+    return replace(asked(PUSH, request_id), foreseen=True)
+
+
+def test_what_comes_to_the_door_is_approved_before() -> None:
+    """The agent is let on; the approval is used at the door, once."""
+    chat = Chat.begun(foreseen())
+    own = settled(chat.answer(decided()))
+    assert (own.verdict, own.rule, own.confirmation_id) == (Verdict.ALLOW, "door", None)
+    at_door = settled(chat.hear(AT_DOOR))
+    assert (at_door.verdict, at_door.confirmation_id) == (Verdict.ALLOW, confirmation(1))
+    assert call_of(chat.hear(asked(PUSH, "door:2"))) == PUSH
+
+
+def test_another_question_voids_what_did_not_come_to_the_door() -> None:
+    """As the log has it: an approval is for what comes next."""
+    chat = Chat.begun(foreseen())
+    chat.answer(decided())
+    chat.hear(asked(OTHER_PUSH, "2"))
+    chat.answer(denied())
+    assert call_of(chat.hear(AT_DOOR)) == PUSH
+
+
+def test_what_was_denied_before_comes_to_no_door() -> None:
+    """It is asked about there as ever."""
+    chat = Chat.begun(foreseen())
+    assert settled(chat.answer(denied())).verdict is Verdict.DENY
+    assert call_of(chat.hear(AT_DOOR)) == PUSH
+
+
+def test_an_approval_made_while_it_was_parked_is_used_at_the_door() -> None:
+    """Also when the agent asks again by itself."""
+    chat = Chat.begun(resume=resume(decided()))
+    own = settled(chat.hear(foreseen()))
+    assert (own.verdict, own.rule, own.confirmation_id) == (Verdict.ALLOW, "door", None)
+    assert settled(chat.hear(AT_DOOR)).confirmation_id == confirmation(9)
+
+
+def test_a_wider_approval_is_used_at_the_door_too() -> None:
+    """And reaches as far."""
+    chat = Chat.begun(foreseen())
+    chat.answer(decided(scope=Scope.EXECUTION))
+    assert settled(chat.hear(AT_DOOR)).confirmation_id == confirmation(1)
+    assert settled(chat.hear(asked(OTHER_PUSH, "door:2"))).verdict is Verdict.ALLOW
+
+
+ORDERED = {
+    "git push origin main": ("git", "push", "origin", "main"),
+    "/usr/bin/git push 'a b'": ("/usr/bin/git", "push", "a b"),
+    "git push && ls": (),
+    "git push $BRANCH": (),
+    "A=b git push": (),
+    "git push > log": (),
+    "sh -c 'git push'": (),
+    "": (),
+}
+
+
+@pytest.mark.parametrize("text", ORDERED)
+def test_plain_commands(text: str) -> None:
+    """Are the ones of which one can tell what comes to the door."""
+    assert ordered(command(text)) == ORDERED[text]
