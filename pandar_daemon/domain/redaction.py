@@ -24,6 +24,7 @@ class Redactor:
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
         self._literals: dict[str, tuple[Literal, ...]] = {}
         self._known: Finder | None = None
+        self._is_stale = False
         self.learn(known or {})
 
     def learn(self, known: Mapping[str, str]) -> None:
@@ -31,13 +32,12 @@ class Redactor:
         fresh = {value: name for name, value in known.items() if value not in self._literals}
         for value, name in fresh.items():
             self._literals[value] = literals(name, value)
-        if any(self._literals[value] for value in fresh):
-            self._known = Finder({each for of in self._literals.values() for each in of})
+        self._is_stale |= any(self._literals[value] for value in fresh)
 
     def copy(self) -> Redactor:
         """Return one that knows the same, and learns for itself."""
         same = Redactor()
-        same._literals, same._known = dict(self._literals), self._known
+        same._literals, same._known = dict(self._literals), self._finder
         return same
 
     def text(self, text: str) -> str:
@@ -60,6 +60,9 @@ class Redactor:
 
     @property
     def _finder(self) -> Finder:
+        if self._is_stale:  # made when it is needed: secrets are learnt one by one
+            self._known = Finder({each for of in self._literals.values() for each in of})
+            self._is_stale = False
         return self._known or _shapes_only()
 
 

@@ -18,6 +18,8 @@ from pandar_daemon.domain.secret_forms import Literal
 from pandar_daemon.domain.secret_parts import Found, More, Run, Shape, word
 from pandar_daemon.domain.secret_shapes import SHAPES
 
+QUICK_MAX: Final = 4_000
+"""Anchors of which a quick automaton is made, of some 4 KB each; of more, a small one."""
 FIRM_BEGINNING: Final = 4
 """Bytes of an anchor that are not shown either when nothing comes for a while."""
 
@@ -79,8 +81,10 @@ class Finder:
         for rank, each in enumerate(every):
             by_anchor[each.anchor].append((rank, each))
         self._sought: Sequence[Sequence[tuple[int, Sought]]] = list(by_anchor.values())
+        kinds = ahocorasick_rs.Implementation
         self._anchors = ahocorasick_rs.BytesAhoCorasick(
-            list(by_anchor), implementation=ahocorasick_rs.Implementation.DFA
+            list(by_anchor),
+            implementation=kinds.DFA if len(by_anchor) < QUICK_MAX else kinds.ContiguousNFA,
         )
         self._prepared: dict[int, Sequence[Prepared]] = {}
         self._beginnings = _beginnings(by_anchor)

@@ -12,6 +12,7 @@ import json
 import re
 import urllib.parse
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -20,8 +21,10 @@ from pandar_daemon.domain.secret_parts import ANCHOR_MAX, Found, More
 
 VALUE_MIN: Final = 8
 """Bytes of the shortest value that is looked for: a shorter one is in too many ordinary words."""
-PIECE_MAX: Final = 2_048
-"""Bytes that are looked for as one; what is longer is looked for piece by piece."""
+HEAD_MAX: Final = 2_048
+"""Bytes that tell that a value is there; of a longer one the rest is left out as it comes."""
+SHORT_MAX: Final = 4_096
+"""Bytes of a value that is looked for in all forms, and not in the usual ones only."""
 LINE_MIN: Final = 20
 """Bytes of a line of a value that is looked for by itself, too."""
 _BROKEN_MIN: Final = 16
@@ -29,7 +32,9 @@ _BROKEN_MIN: Final = 16
 _CUT_MIN: Final = 32
 """A form so long is looked for without its first bytes, too: these may end a line."""
 LINES_MAX: Final = 512
-"""Lines of a value that are recognised as such."""
+"""Lines that the head of a value may have."""
+ALONE_MAX: Final = 64
+"""Lines of a value that are looked for by themselves."""
 _BREAKS: Final = b"\r\n"
 _LOGIN: Final = re.compile(
     rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*://(?P<in>))?(?P<user>[^\s:/@]*):(?P<password>[^\s@]+)(?(in)@\S*)"
@@ -38,11 +43,15 @@ _MARK: Final = re.compile(rb"\[REDACTED:|\[(?:R(?:E(?:D(?:A(?:C(?:T(?:ED?)?)?)?)
 
 
 class Literal(Struct, frozen=True):
-    """One form of a known value; ``kind`` is its name, ``breaks`` how many lines it may end."""
+    """One form of a known value; ``kind`` is its name, ``breaks`` how many lines it may end.
+
+    ``tail`` is what follows when it is too long to be waited for.
+    """
 
     kind: str
     form: bytes
     breaks: int
+    tail: bytes = b""
 
     @property
     def anchor(self) -> bytes:
@@ -58,15 +67,47 @@ class Literal(Struct, frozen=True):
         """Return whether it is at an anchor, as far as the data tell; ``final``: they are all."""
         form = self.form
         if data.startswith(form, at):
-            return Found(at, at + len(form))
+            return Found(at, at + len(form), self._rest)
         size = len(form) + 2 * self.breaks
         window = data[at : at + size]
         told = window.translate(None, _BREAKS)
         if len(told) >= len(form):
-            return Found(at, at + _whole(window, len(form))) if told.startswith(form) else None
+            end = at + _whole(window, len(form))
+            return Found(at, end, self._rest) if told.startswith(form) else None
         if final or len(window) == size or not form.startswith(told):
             return None
         return More(at, firm=True)
+
+    @property
+    def _rest(self) -> Tail | None:
+        return Tail(self.tail) if self.tail else None
+
+
+class Tail:
+    """What is still to come of a value of which the beginning was there."""
+
+    def __init__(self, tail: bytes) -> None:
+        self._left = tail
+
+    def extend(self, data: bytes, start: int, end: int, *, final: bool) -> tuple[int, bool]:  # noqa: ARG002 - a Rest
+        """Go on as far as it is that value, line breaks within it included."""
+        while self._left and end < len(data):
+            same = _same(self._left, data[end : end + len(self._left)])
+            self._left, end = self._left[same:], end + same
+            if self._left and end < len(data):
+                if data[end] not in _BREAKS:
+                    return end, False
+                end += 1
+        return end, bool(self._left) and not final
+
+
+def _same(one: bytes, other: bytes) -> int:
+    """Return how many bytes two texts begin with alike."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle - 1)
+    return low
 
 
 def _whole(window: bytes, count: int) -> int:
@@ -83,14 +124,16 @@ def literals(name: str, value: str) -> tuple[Literal, ...]:
     if len(data) < VALUE_MIN:
         return ()
     kind = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:64] or "secret"
-    forms = {form for secret in _secrets_in(data) for form in _forms(secret)}
-    pieces = {piece for form in forms for piece in _pieces(form)}
-    cut = {piece[ANCHOR_MAX:] for piece in pieces if len(piece) >= _CUT_MIN}
-    found = {_unmarked(piece) for piece in pieces | cut}
     lines = min(data.count(b"\n"), LINES_MAX)
-    return tuple(
-        Literal(kind, form, max(lines, len(form) // _BROKEN_MIN)) for form in sorted(found)
-    )
+    forms = {form for secret in _secrets_in(data) for form in _forms(secret)}
+    forms |= {form[ANCHOR_MAX:] for form in forms if len(form) >= _CUT_MIN}
+    found = {_unmarked(form) for form in forms if len(form) >= VALUE_MIN}
+    return tuple(_literal(kind, form, lines) for form in sorted(found))
+
+
+def _literal(kind: str, form: bytes, lines: int) -> Literal:
+    head = form[:HEAD_MAX]
+    return Literal(kind, head, max(lines, len(head) // _BROKEN_MIN), form[HEAD_MAX:])
 
 
 def _secrets_in(data: bytes) -> Iterator[bytes]:
@@ -105,21 +148,32 @@ def _secrets_in(data: bytes) -> Iterator[bytes]:
 def _forms(data: bytes) -> Iterator[bytes]:
     text = data.decode(errors="replace")
     yield data.translate(None, _BREAKS)
+    yield from _base64(data)
+    escaped = json.dumps(text, ensure_ascii=False)[1:-1]
+    yield escaped.encode(errors="replace")
+    if len(data) <= SHORT_MAX:
+        yield from _spelt(data, text)
+    yield from islice(_lines(data), ALONE_MAX)
+
+
+def _spelt(data: bytes, text: str) -> Iterator[bytes]:
+    """Yield what hardly anybody makes of long texts."""
     yield data.hex().encode()
     yield data.hex().upper().encode()
-    yield from _base64(data)
     for safe in ("", "/", "/:"):
         quoted = urllib.parse.quote_from_bytes(data, safe=safe)
         yield quoted.encode()
         yield re.sub("%..", lambda found: found[0].lower(), quoted).encode()
     yield urllib.parse.quote_plus(data).encode()
-    for ascii_only in (True, False):
-        escaped = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        yield escaped.encode(errors="replace")
-        yield escaped.replace("/", "\\/").encode(errors="replace")
+    escaped = json.dumps(text)[1:-1]
+    yield escaped.encode()
+    yield escaped.replace("/", "\\/").encode()
     yield repr(text)[1:-1].encode(errors="replace")
-    yield text.replace("'", "'\\''").encode(errors="replace").translate(None, _BREAKS)
-    yield html.escape(text).encode(errors="replace").translate(None, _BREAKS)
+    for quoted in (text.replace("'", "'\\''"), html.escape(text)):
+        yield quoted.encode(errors="replace").translate(None, _BREAKS)
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
     for line in data.splitlines():
         if len(line) >= LINE_MIN and not line.startswith(b"-----") and len(line.split()) == 1:
             yield line
@@ -137,15 +191,6 @@ def _base64(data: bytes) -> Iterator[bytes]:
         stable = encoded[begin:end]
         yield stable
         yield stable.translate(bytes.maketrans(b"+/", b"-_"))
-
-
-def _pieces(form: bytes) -> Iterator[bytes]:
-    count = -(-len(form) // PIECE_MAX)
-    size = -(-len(form) // count) if count else 0
-    for begin in range(0, len(form), size or 1):
-        piece = form[begin : begin + size]
-        if len(piece) >= VALUE_MIN:
-            yield piece
 
 
 def _unmarked(form: bytes) -> bytes:
