@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
+
+REMOVED: Final = "removed"
+"""The folder, in the data directory, of an empty file for each task whose folders were removed."""
 
 
 class Space(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from events.running import Assignment
-from pandar_daemon.ports import Launch, Spec
+from pandar_daemon.ports import REMOVED, Launch, Spec
 from pandar_daemon.services.confines import box_of, inside
 from pandar_daemon.services.enclosing import Reach
 from pandar_daemon.services.making import Tree
@@ -32,10 +32,12 @@ def workspace_of(data: Path, task_id: int) -> Path:
 
 
 def begun_afresh(assignment: Assignment, data: Path) -> list[str]:
-    """Return the line that says that nothing of earlier attempts is left here, if so."""
-    if assignment.attempt == 1 or workspace_of(data, assignment.task_id).exists():
+    """Return, once, the line that says that what earlier attempts left here was removed, if so."""
+    try:
+        (data / REMOVED / str(assignment.task_id)).unlink()
+    except OSError:
         return []
-    return ["The workspace of earlier attempts is gone: this one begins afresh."]
+    return ["What earlier attempts left was removed, for they were long over: this begins afresh."]
 
 
 def prepare(means: Means, assignment: Assignment, tree: Tree, *, until: float) -> Work:

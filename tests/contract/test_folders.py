@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pandar_daemon.adapters.disk.folders import DataFolders
+from pandar_daemon.ports import REMOVED
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 MB = 2**20
@@ -48,8 +49,9 @@ def removed(data: Path, task_id: int = 1) -> tuple[str, ...]:
 
 
 def below(folder: Path) -> list[Path]:
-    """Return what is in a folder but the empty bins."""
-    return [path for path in folder.rglob("*") if path.name != ".removing" and path.is_file()]
+    """Return the files in a folder, but what is remembered of those that went."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if path.parent.name != REMOVED]
 
 
 def test_all_of_a_task_is_removed_and_nothing_of_another(data: Path) -> None:
@@ -276,6 +278,7 @@ import os, subprocess, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from pandar_daemon.adapters.disk.folders import DataFolders
+from pandar_daemon.ports import REMOVED
 data, outside = Path(sys.argv[1]), Path(sys.argv[2])
 here = data / "workspaces" / "task-1"
 for name in ("bound/deep", "tmpfs", "beside"):

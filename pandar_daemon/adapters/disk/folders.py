@@ -15,7 +15,7 @@ from typing import Final
 from pandar_daemon.adapters.disk.measure import Measure
 from pandar_daemon.adapters.disk.opening import folder, is_there, names_in
 from pandar_daemon.adapters.disk.removal import Removal
-from pandar_daemon.ports import Cleared, Space
+from pandar_daemon.ports import REMOVED, Cleared, Space
 
 _OF_TASKS: Final = ("trees", "workspaces", "homes")
 """What is known of a workspace goes before it: without that it would be gone on with, empty."""
@@ -62,7 +62,15 @@ class DataFolders:
                     _discard(name, parent)
                 except OSError as error:
                     left.append(f"{kind}/{name!a}: {error.strerror}")
+        for task_id in task_ids:
+            self._remember(task_id)
         return left
+
+    def _remember(self, task_id: int) -> None:
+        """Leave word for an attempt to come, that what was there is gone."""
+        with suppress(OSError):
+            (self._data / REMOVED).mkdir(mode=0o700, exist_ok=True)
+            (self._data / REMOVED / str(task_id)).touch(mode=0o600)
 
     def clear(self, *, unused_since: datetime, limit: int) -> Cleared:
         """Remove what was discarded, and mirrors unused since then, ``limit`` entries at most."""
