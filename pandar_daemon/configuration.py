@@ -41,12 +41,14 @@ _NAME: Final = r"^[a-z][a-z0-9_:-]{0,63}\Z"
 _NUMBER: Final = r"^[1-9][0-9]{0,17}\Z"
 _HTTP: Final = r"^https?://[^\s/]+(/\S*)?\Z"
 _HEADER: Final = r"^[A-Za-z0-9-]+\Z"
+_PATH: Final = r"^/\S*\Z"
 _ADDRESS: Final = r"^[^\s@]+@[^\s@]+\Z"
 _SAID: Final = {
     _NAME: "a lower-case name of [a-z0-9_:-], at most 64 characters",
     _NUMBER: "the number of a project",
     _HTTP: "a URL such as https://host/path",
     _HEADER: "the name of a header",
+    _PATH: "a path such as /v1/models/*",
     _ADDRESS: "a mail address",
 }
 """Said instead of a regular expression."""
@@ -114,8 +116,9 @@ class SandboxTable(_Table, frozen=True, kw_only=True):
 class AgentTable(_Table, frozen=True, kw_only=True):
     """An agent: a known one with other settings, or any that speaks ACP, with its ``argv``.
 
-    ``hosts`` it may call besides its model. Its key is sent to the model from outside its box, in
-    ``key_header`` or as a bearer; with ``key_inside`` it sends that itself, and all it runs can.
+    ``hosts`` it may call besides its model, of whose server ``paths`` (shell patterns). Its key is
+    sent to the model from outside its box, in ``key_header`` or as a bearer; with ``key_inside`` it
+    sends that itself, and all it runs can.
     """
 
     argv: Annotated[list[Text], Meta(max_length=100)] = []
@@ -127,6 +130,7 @@ class AgentTable(_Table, frozen=True, kw_only=True):
     hosts: Annotated[list[Host], Meta(max_length=HOSTS_MAX)] = []
     key_header: Annotated[str, Meta(pattern=_HEADER, max_length=100)] | None = None
     key_inside: bool = False
+    paths: list[Annotated[str, Meta(pattern=_PATH, max_length=200)]] = []
 
 
 class ChannelTable(_Table, frozen=True, kw_only=True):

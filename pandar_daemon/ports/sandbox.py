@@ -68,11 +68,12 @@ class Upstream(Struct, frozen=True, kw_only=True):
     """A server an agent reaches by a path of the proxy itself: its key is added outside the box.
 
     ``base_url`` is the owner's, so it may be on this machine. ``headers`` replace those of the
-    same name.
+    same name. ``paths`` are shell patterns of those below the URL that may be called; empty: all.
     """
 
     base_url: str
     headers: Mapping[str, str]
+    paths: tuple[str, ...] = ()
 
 
 class Outward(Struct, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ def agent_settings(agents: Mapping[str, AgentTable], prefix: str) -> dict[str, s
             "KEY_HEADER": table.key_header,
             "KEY_INSIDE": "yes" if table.key_inside else None,
             "HOSTS": " ".join(table.hosts),
+            "PATHS": " ".join(table.paths),
             "TELLS_USAGE": None if table.tells_usage else "no",
             **{f"ENV_{variable}": value for variable, value in table.env.items()},
         }

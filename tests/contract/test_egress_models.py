@@ -93,6 +93,33 @@ async def test_a_door_leads_where_its_url_says(path: str) -> None:
         assert receiver.calls == []
 
 
+@pytest.mark.parametrize(
+    ("path", "is_open"),
+    [
+        ("/v1/messages", True),
+        ("/v1/messages?beta=true", True),
+        ("/v1/models/x", True),
+        ("/v1/messages/batches", False),
+        ("/v1/messages%2fbatches", False),
+        ("/v1/messages/", False),
+        ("//v1/messages", False),
+        ("/v1/files", False),
+        ("/v1/models/../files", False),
+        ("/", False),
+        ("", False),
+    ],
+)
+async def test_a_door_leads_to_what_calls_models(path: str, *, is_open: bool) -> None:
+    """Not to files and results of others, for which the same key would do."""
+    async with receiving() as receiver:
+        open_paths = ("/v1/messages", "/v1/models/*")
+        upstream = Upstream(base_url=receiver.url, headers={}, paths=open_paths)
+        async with way_out(Outward(models={"model": upstream}), HERE) as way:
+            answer = await post(way, f"/pandar/model{path}")
+            assert answer.startswith(b"HTTP/1.1 204 ") is is_open, answer
+        assert len(receiver.calls) == is_open
+
+
 async def test_an_answer_comes_as_it_is_made() -> None:
     """Each event when it is sent, not when the answer is complete."""
     said, heard = asyncio.Event(), asyncio.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pandar_daemon.wiring.configured import agent_settings
 
 HOME = Path("/homes/task-7")
 SECRET = "sk-of-the-owner"
-SERVERS = {
+SERVERS: Mapping[str, tuple[str, dict[str, str]]] = {
     "claude": ("https://api.anthropic.com", {"X-Api-Key": SECRET}),
     "codex": ("https://api.openai.com/v1", {"Authorization": f"Bearer {SECRET}"}),
     "gemini": ("https://generativelanguage.googleapis.com", {"X-Goog-Api-Key": SECRET}),
@@ -57,7 +58,9 @@ def test_the_key_stays_outside(installed: Path, agent: str) -> None:
     """Inside there is a door, and a placeholder; whom the agent calls is behind it alone."""
     found = boxed(installed, agent, API_KEY=SECRET)
     base_url, headers = SERVERS[agent]
-    assert found.models == {MODEL: Upstream(base_url=base_url, headers=headers)}
+    paths = PROFILES[agent].paths
+    assert paths
+    assert found.models == {MODEL: Upstream(base_url=base_url, headers=headers, paths=paths)}
     assert SECRET not in seen(found)
     assert DOOR_URL in seen(found)
     assert found.hosts == ()
@@ -78,7 +81,8 @@ def test_a_token_stays_outside(installed: Path, variable: str) -> None:
     url = {"ENV_ANTHROPIC_BASE_URL": "https://gateway.test"}
     found = boxed(installed, "claude", **{f"ENV_{variable}": SECRET}, **url)
     headers = {"Authorization": f"Bearer {SECRET}"}
-    assert found.models[MODEL] == Upstream(base_url="https://gateway.test", headers=headers)
+    assert found.models[MODEL].base_url == "https://gateway.test"
+    assert found.models[MODEL].headers == headers
     assert SECRET not in seen(found)
     assert found.environment[variable]
     assert found.environment["ANTHROPIC_BASE_URL"] == DOOR_URL
@@ -110,8 +114,10 @@ def test_an_agent_of_the_owner_has_a_door(installed: Path) -> None:
     assert SECRET not in seen(found)
     assert found.models[MODEL].headers == {"Authorization": f"Bearer {SECRET}"}
     assert found.hosts == ("docs.test", "*.cdn.test:443")
-    headed = boxed(installed, "bot", **own, KEY_HEADER="X-Key")
+    assert found.models[MODEL].paths == ()
+    headed = boxed(installed, "bot", **own, KEY_HEADER="X-Key", PATHS="/a /b/*")
     assert headed.models[MODEL].headers == {"X-Key": SECRET}
+    assert headed.models[MODEL].paths == ("/a", "/b/*")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +205,7 @@ def test_the_owner_s_file_says_the_same() -> None:
     """As variables would."""
     found = parse(
         b'[agents.bot]\nargv = ["bot"]\nhosts = ["a.test", "b.test:1"]\nkey_inside = true\n'
-        b'key_header = "X-Key"\n',
+        b'key_header = "X-Key"\npaths = ["/a", "/b/*"]\n',
         "pandar.toml",
     )
     assert agent_settings(found.agents, "P_") == {
@@ -207,4 +213,5 @@ def test_the_owner_s_file_says_the_same() -> None:
         "P_BOT_HOSTS": "a.test b.test:1",
         "P_BOT_KEY_HEADER": "X-Key",
         "P_BOT_KEY_INSIDE": "yes",
+        "P_BOT_PATHS": "/a /b/*",
     }

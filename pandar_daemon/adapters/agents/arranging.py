@@ -63,7 +63,8 @@ def enclosed(profile: Profile, given: Mapping[str, str], home: Path, name: str) 
     _check(inner, key, value, name)
     door = {"base_url": DOOR_URL} if server else {}
     found = _made(profile, inner, home, {**profile.defaults, **door})
-    models = {MODEL: upstream(server, key if value else None, value)} if server else {}
+    paths = tuple(given.get("PATHS", "").split()) or profile.paths
+    models = {MODEL: upstream(server, key if value else None, value, paths)} if server else {}
     return replace(found, models=models, hosts=hosts)
 
 

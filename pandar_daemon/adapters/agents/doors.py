@@ -49,10 +49,10 @@ def is_secret(variable: str) -> bool:
     return _SECRET.fullmatch(variable) is not None
 
 
-def upstream(base_url: str, key: Key | None, value: str) -> Upstream:
+def upstream(base_url: str, key: Key | None, value: str, paths: tuple[str, ...]) -> Upstream:
     """Return the server behind a door."""
     headers = {} if key is None else key.headers(value.strip())
-    return Upstream(base_url=base_url, headers=headers)
+    return Upstream(base_url=base_url, headers=headers, paths=paths)
 
 
 def host_of(base_url: str) -> str:

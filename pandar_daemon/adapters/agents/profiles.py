@@ -24,7 +24,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     ``program`` is a file of an npm package, run by Node.js; without one, ``argv`` is all of it.
     ``environment`` is beside what every agent gets. An entry that names a value the owner did not
     set is left out, as is a line of a file that does. One of ``keys`` must be in the environment.
-    ``server`` is where its model is when the owner names no other.
+    ``server`` is where its model is when the owner names no other; of what that serves, ``paths``
+    are what the agent calls, and not batches or files of others.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, str] = {}
     keys: tuple[Key, ...] = ()
     server: str = ""
+    paths: tuple[str, ...] = ()
     tells_usage: bool = True
     denies_softly: bool = True
     driver: str = ACP
@@ -64,6 +66,7 @@ CLAUDE: Final = Profile(
         Key("ANTHROPIC_AUTH_TOKEN"),
     ),
     server="https://api.anthropic.com",
+    paths=("/v1/messages", "/v1/messages/count_tokens", "/v1/models", "/v1/models/*"),
     quirks=Quirks(agent="claude", steers=True),
 )
 
@@ -104,6 +107,7 @@ CODEX: Final = Profile(
     defaults={"base_url": "https://api.openai.com/v1"},
     keys=(Key("OPENAI_API_KEY"),),
     server="https://api.openai.com/v1",
+    paths=("/responses", "/responses/compact", "/models", "/models/*"),
     denies_softly=False,  # its only way to reject aborts the turn
     quirks=Quirks(agent="codex"),
 )
@@ -118,6 +122,7 @@ CODEX_APP_SERVER: Final = Profile(
     defaults=CODEX.defaults,
     keys=CODEX.keys,
     server=CODEX.server,
+    paths=CODEX.paths,
     driver=APP_SERVER,
     quirks=Quirks(agent="codex", includes_cached=True, steers=True),
 )
@@ -145,6 +150,7 @@ GEMINI: Final = Profile(
     files={".gemini/settings.json": _GEMINI_SETTINGS},
     keys=(Key("GEMINI_API_KEY", "X-Goog-Api-Key", ""),),
     server="https://generativelanguage.googleapis.com",
+    paths=("/v1/models/*", "/v1beta/models/*", "/v1beta/models", "/v1alpha/models/*"),
     quirks=Quirks(agent="gemini", tells_by_title=True),
 )
 

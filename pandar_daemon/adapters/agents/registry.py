@@ -5,7 +5,8 @@ What can be set for an agent, as ``PANDAR_AGENT_<NAME>_<WHAT>``: ``API_KEY``, ``
 else in its environment, ``$base_url`` and ``$api_key`` in it being these; ``COMMAND`` for an agent
 of the owner's own that speaks ACP, with ``TELLS_USAGE=no`` when it never tells what it consumed.
 For boxes: ``KEY_HEADER``, in which a key is sent when not as a bearer; ``HOSTS`` it calls besides
-its model; ``KEY_INSIDE=yes`` when its key has to be inside.
+its model; ``PATHS`` of its model's server that it may call; ``KEY_INSIDE=yes`` when its key has to
+be inside.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from pandar_daemon.ports.agents import Driver, Launch
 PREFIX: Final = "PANDAR_AGENT_"
 _SETTING: Final = re.compile(
     PREFIX + r"([A-Z0-9_]+?)_(API_KEY|BASE_URL|MODEL|DRIVER|COMMAND|TELLS_USAGE"
-    r"|KEY_HEADER|KEY_INSIDE|HOSTS|ENV_\w+)"
+    r"|KEY_HEADER|KEY_INSIDE|HOSTS|PATHS|ENV_\w+)"
 )
 _SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH")
 _NO: Final = frozenset({"no", "false", "0"})

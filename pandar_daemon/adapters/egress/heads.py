@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
+from http import HTTPStatus
 from typing import Final
 from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
 
 import h11
 
 from pandar_daemon.adapters.egress.masking import Mask
-from pandar_daemon.adapters.egress.refused import malformed, unreachable
+from pandar_daemon.adapters.egress.refused import Refused, malformed, unreachable
 from pandar_daemon.domain.egress import Host, called
 from pandar_daemon.ports.sandbox import MODELS_PATH, Upstream
 
@@ -97,7 +99,7 @@ def model_of(target: bytes, models: Mapping[str, Upstream]) -> tuple[Upstream, b
     if not path.startswith(MODELS_PATH) or name not in models:
         known = ", ".join(f"{MODELS_PATH}{name}/" for name in models) or "no models"
         raise malformed(f"this is a proxy: ask for http://HOST/…; here there are {known}")
-    _check_path(rest)
+    _check_path(f"/{rest}", models[name].paths)
     return models[name], f"{slash}{rest}{question}{query}".encode()
 
 
@@ -125,13 +127,16 @@ def _joined(base: SplitResult, rest: bytes) -> bytes:
     return (f"{whole}?{queries}" if queries else whole).encode("ascii")
 
 
-def _check_path(path: str) -> None:
-    """Refuse a path that leads out of what the owner's URL names."""
+def _check_path(path: str, patterns: Collection[str]) -> None:
+    """Refuse a path that leads out of what the owner's URL names, or that no model needs."""
     seen = ""
     while seen != path:
         seen, path = path, unquote(path)
     if {".", ".."} & set(seen.replace("\\", "/").split("/")):
         raise malformed("a path may not have . or .. in it here")
+    if patterns and not any(fnmatchcase(seen, pattern) for pattern in patterns):
+        text = f"the door of a model leads to {', '.join(patterns)} alone"
+        raise Refused(HTTPStatus.FORBIDDEN, "path", text)
 
 
 def _passing(headers: Iterable[Header], dropped: Collection[bytes]) -> list[Header]:
