@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from events.confinement import ORDER, Level
 from events.running import Assignment
+from pandar_daemon.domain.egress import proxy_variables
 from pandar_daemon.ports import Box
 from pandar_daemon.ports.sandbox import CONTROL, PROXY, PROXY_URL
 from pandar_daemon.services.enclosing import Reach
@@ -29,8 +30,6 @@ class House(Struct, frozen=True, kw_only=True):
     path: str = ""
 
 
-_PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-_DIRECT: Final = ("NO_PROXY", "no_proxy")
 DOORS: Final = (PROXY, CONTROL)
 
 
@@ -74,9 +73,8 @@ def inside(environment: Mapping[str, str], box: Box | None, shims: str) -> dict[
     if box is None:
         return dict(environment)
     path = ":".join(filter(None, (shims, environment.get("PATH", ""))))
-    proxied = dict.fromkeys(_PROXIES, PROXY_URL) if PROXY in box.doors else {}
-    direct = dict.fromkeys(_DIRECT, "127.0.0.1,localhost,::1") if proxied else {}
-    return {**proxied, **direct, **environment, "PATH": path}
+    proxied = proxy_variables(PROXY_URL) if PROXY in box.doors else {}
+    return {**proxied, **environment, "PATH": path}
 
 
 def _places(path: str) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ async def test_its_model_is_behind_a_door(
             end = await running.turn(f"[[run:env > {seen}]][[done:All finished.]]")
             assert end.stop is Stop.DONE
             assert running.of(Called)[-1].status is CallStatus.DONE
-        assert way.blocked == []
+        assert (way.blocked, way.people.asked) == ([], [])
     assert models.keys == {header}
     assert "PROXY" in seen.read_text()
     assert _holding(KEY, home, cwd) == []

@@ -14,7 +14,7 @@ from events.calls import CallKind, GateRule, Match, Rules
 from pandar_daemon.adapters.egress.bounds import Bounds
 from pandar_daemon.adapters.egress.tunnel import UNRECOGNISED
 from pandar_daemon.ports import Outward
-from tests.support.egress import People, Way, closed, echo, served, way_out
+from tests.support.egress import People, Way, closed, door, echo, served, way_out
 from tests.support.receiver import LOCAL, receiving
 from tests.support.tls import authority
 from tests.support.waiting import until
@@ -533,6 +533,16 @@ async def test_tls_goes_to_the_host_that_was_allowed() -> None:
             assert await reader.read() == UNRECOGNISED
             await closed(writer)
     assert [each.host for each in way.blocked] == ["api.test"]
+
+
+async def test_a_door_may_be_closed_by_whose_it_is() -> None:
+    """When the process of a box ends, before its doors are done with."""
+    made = door()
+    async with way_out(outward("api.test"), at=made) as way:
+        made.close()
+        assert (await way.get("http://evil.test/")).startswith(b"HTTP/1.1 403 ")
+    with pytest.raises(ConnectionError):
+        await way.open()
 
 
 async def test_nothing_is_left_of_a_box() -> None:

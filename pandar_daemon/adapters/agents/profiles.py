@@ -82,6 +82,9 @@ name = "owner"
 base_url = $base_url
 env_key = "OPENAI_API_KEY"
 wire_api = "responses"
+[features]
+apps = false
+plugins = false
 [analytics]
 enabled = false
 [feedback]

@@ -68,11 +68,13 @@ class EgressProxy:
         gatekeeper = Gatekeeper(outward, inquire, blocked, self._dialer, self._bounds)
         port = door.getsockname()[1]
         box = _Box(port, outward, gatekeeper, self._dialer, self._bounds)
-        server = await asyncio.start_server(box.accepted, sock=door, limit=READ_AHEAD)
+        own = door.dup()  # whose it is may close it when the box is over, while we still listen
+        server = await asyncio.start_server(box.accepted, sock=own, limit=READ_AHEAD)
         try:
             yield
         finally:
             server.close()
+            door.close()
             await box.close()
             await gatekeeper.close()
 
