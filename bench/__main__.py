@@ -18,13 +18,35 @@ from pathlib import Path
 
 import structlog
 
-from bench import appending, consent, crowd, egress, flow, redaction, results, running, slow_disk
+from bench import (
+    appending,
+    consent,
+    crowd,
+    egress,
+    flow,
+    guard,
+    redaction,
+    results,
+    running,
+    slow_disk,
+)
 from bench.figures import Figure
 from bench.peers import contest
 from bench.scale import FULL, QUICK, Scale
 from bench.site import site
 
-PARTS = ("append", "slow", "flow", "daemon", "consent", "peers", "crowd", "egress", "redaction")
+PARTS = (
+    "append",
+    "slow",
+    "flow",
+    "daemon",
+    "consent",
+    "peers",
+    "crowd",
+    "egress",
+    "redaction",
+    "guard",
+)
 Measuring = Callable[[], Coroutine[object, object, list[Figure]]]
 
 
@@ -69,6 +91,7 @@ def _alone(data: Path, scale: Scale) -> Mapping[str, Measuring]:
         "crowd": lambda: crowd.measure(data / "crowd", scale),
         "egress": lambda: egress.measure(scale),
         "redaction": lambda: redaction.measure(scale),
+        "guard": guard.measure,
     }
 
 

@@ -71,7 +71,7 @@ def git(words: Sequence[Word]) -> Iterator[str]:
         yield from _hinted(words)
         return
     yield from _settings(words[1:at])
-    if at == len(words):
+    if at >= len(words):
         return
     if not words[at].fixed:
         yield "unclassified.expansion"

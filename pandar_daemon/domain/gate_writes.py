@@ -76,6 +76,12 @@ def _sed(words: Sequence[Word]) -> list[Word]:
     return _sed_files(words) if changes else []
 
 
+def _in_place(words: Sequence[Word]) -> list[Word]:
+    """Return the operands of what edits files where they are, its own code among them."""
+    changes = any(re.match(r"-[a-zA-Z0]*i", word.text) for word in words[1:])
+    return operands_of(words) if changes else []
+
+
 def _git(words: Sequence[Word]) -> Iterator[Word]:
     texts = [word.text for word in words]
     verbs = set(texts[1:4])
@@ -96,6 +102,7 @@ _WRITES: Final[Mapping[str, Callable[[Sequence[Word]], Iterable[Word]]]] = {
     "tar": _tar,
     "sed": _sed,
     "git": _git,
+    **dict.fromkeys(("perl", "ruby"), _in_place),
     "dd": _dd,
 }
 

@@ -77,6 +77,12 @@ def _is_agent(run: Run) -> bool:
     )
 
 
+def _reads_forge(run: Run) -> bool:
+    return run.name in {"gh", "glab"} and any(
+        word.text in {"view", "list", "status", "diff", "checks"} for word in run.arguments[1:2]
+    )
+
+
 def _asks_version(run: Run) -> bool:
     return "/" not in run.words[0].text and [word.text for word in run.arguments] in _VERSION
 
@@ -108,7 +114,7 @@ def _is_own_script(run: Run) -> bool:
 
 _TESTS: Final[Mapping[str, Callable[[Run], bool]]] = {
     "network_egress.install": _installs_own,
-    "network_egress.host": lambda run: run.name in {"gh", "glab"},
+    "network_egress.host": _reads_forge,
     "unclassified.program": lambda run: any(
         test(run) for test in (_is_agent, _is_own_script, _is_label, _asks_version)
     ),

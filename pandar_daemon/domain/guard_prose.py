@@ -24,6 +24,7 @@ from pandar_daemon.domain.guard_words import (
     SMALL,
     STRONG,
     VERBS,
+    WEAK,
 )
 from pandar_daemon.domain.shell_inner import INTERPRETERS, PYTHON
 from pandar_daemon.domain.shell_run import Run
@@ -92,9 +93,10 @@ def _plain(word: str) -> str:
 
 def _holds_together(words: Sequence[str], plain: Sequence[str]) -> bool:
     """Tell whether there are words that make a sentence of the others; options need more."""
-    small = sum(len(word) > 1 and (word in SMALL or not word.isascii()) for word in plain)
+    small = [word for word in plain if len(word) > 1 and (word in SMALL or not word.isascii())]
     odd = any(map(_OPTION.match, words))
-    return len(words) > 1 and small >= max(odd, 1)
+    enough = len(words) > 3 or len(small) > 1 or not WEAK.issuperset(small)  # noqa: PLR2004
+    return len(words) > 1 and len(small) >= max(odd, 1) and enough
 
 
 def is_mention(run: Run) -> bool:

@@ -24,17 +24,20 @@ SMALL: Final = names(
 )
 """Words that hold sentences together, and are seldom arguments."""
 
+WEAK: Final = names("all any no on as at by new from to in for only del me do die per no")
+"""Those of them that programs take as arguments, too: one of them in a short text is not enough."""
+
 STRONG: Final = names(
     "the a an that this these those is are was were be should must our your my please and of"
     " not it its it's with when why how what because instead which who without before after if"
     " so but doesn't don't isn't can't cannot won't shouldn't can could would will has have had"
-    " does we you they there into than or on in up least to for from as by until while all"
+    " does we you they there into than or in least to for from as by until while "
     " every each"
 )
 """Those that tell a sentence even behind the name of a program."""
 
 VERBS: Final = names(
-    "ok okay hi hello hey thanks yes no next proceed retry again"
+    "sync deploy ok okay hi hello hey thanks yes no next proceed retry again"
     " add adjust adopt allow analyse analyze annotate apply archive arrange ask assess assign"
     " audit automate avoid backport benchmark brainstorm bring bump calculate capture centralize"
     " change clarify clean cleanup close collect combine comment compare complete compose"
@@ -82,7 +85,7 @@ OTHERS: Final = names(
     " proot fakeroot setpriv capsh runcon setarch prlimit chrt numactl start-stop-daemon expect"
     " tmux screen dtach vim vi view ex ed emacs nano pico psql mysql mysqldump mongo mongosh"
     " redis-cli sqlite3 pkill killall xkill dropdb createdb msfconsole nohup disown logrotate"
-    " telinit kexec gosu su-exec bwrap wall mail sendmail mutt rlwrap socat-mux mkswap"
+    " telinit kexec gosu su-exec rfkill bwrap wall mail sendmail mutt rlwrap socat-mux mkswap"
     " dmsetup lvremove vgremove zpool zfs btrfs xfs_repair tune2fs debugfs fsck losetup setfacl"
     " chattr setcap getcap auditctl setenforce journalctl dmesg rpm-ostree crond anacron"
     " incrontab nsupdate tcpdump iwconfig ip ifconfig route wg openvpn xdg-open open pbcopy"

@@ -160,3 +160,9 @@ DOUBTS = {
 def test_what_cannot_be_told_is_a_doubt(text: str, what: str) -> None:
     """Each doubt has a rule that says why."""
     assert f"unclassified.{what}" in rules_touched(text)
+
+
+@pytest.mark.parametrize("text", ["git -c", "git -C", "timeout -k", "npm --prefix", "env -u"])
+def test_an_option_without_its_value_is_no_trap(text: str) -> None:
+    """A command that ends where a value should follow is judged like any other."""
+    assert isinstance(rules_touched(text), list)
