@@ -136,7 +136,7 @@ def _looks(text: str, command: list[Run], rules: Rules, place: Place) -> Iterato
     seen, found = as_seen(text), list[_Found]()
     if seen != text:
         was, command = _first(command).name, runs(seen)
-        if fragment := dangerous(seen):
+        if not dangerous(text) and (fragment := dangerous(seen)):
             yield _forced(fragment)
         if is_program(_first(command).name) and not is_program(was):
             yield _ask("unclassified.disguised")

@@ -42,6 +42,14 @@ def test_what_is_filed_is_refused_with_a_reason() -> None:
     assert refusal("git push --force") is None
 
 
+def test_an_agent_may_delete_in_its_workspace() -> None:
+    """What no task's command may do is a gate to an agent, whatever letters stand beside it."""
+    for text in ("rm -rf build", "rm -rf build && echo '\u2713 done \u2014 it is gone'"):
+        assert check(text, filed=False).decision is Decision.GATE
+        assert check(text).decision is Decision.DENY
+    assert check("\uff52\uff4d -rf build", filed=False).decision is Decision.DENY
+
+
 ALLOWING: Final = Rules(allowed=[GateRule(name="seed", match=Match(commands=["./seed *", "rm *"]))])
 
 
