@@ -94,6 +94,11 @@ class Pushing:
         self._turn = asyncio.Lock()
         self._moving: asyncio.Task[Ending] | None = None
 
+    @property
+    def url(self) -> str:
+        """The project's repository."""
+        return self._site.url
+
     async def push(self, order: Order, show: Show) -> Ending:
         """Do what a ``git push`` in the box says, as far as that is allowed."""
         async with self._turn:

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from events.calls import ToolCall
-from pandar_daemon.ports import Permission
-from tests.support.pushes import OWN, Ground, git, no
+from pandar_daemon.domain.hearing import Asked
+from pandar_daemon.ports import Order, Permission
+from pandar_daemon.services.broker import Broker
+from pandar_daemon.services.git_orders import GitOrders
+from tests.support.calls import command
+from tests.support.pushes import OWN, Ground, Screen, git, no
 
 OURS = f"refs/heads/{OWN}"
 
@@ -210,3 +214,28 @@ async def test_an_approval_is_for_the_commits(ground: Ground) -> None:
     await ground.push("push", "origin", "HEAD:main")
     one, same, other = (call.sha256 for call in ground.asked)
     assert one == same != other
+
+
+@pytest.mark.parametrize("words", ["fetch", "pull --rebase origin main", "-C x ls-remote -q"])
+async def test_fetching_says_why_not(ground: Ground, words: str) -> None:
+    """What the box cannot reach is told, before it tries."""
+    orders, screen = GitOrders(ground.pushing), Screen()
+    ending = await orders.order(Order(tool="git", argv=tuple(words.split())), screen)
+    assert (ending.exit_code, b"cannot be reached" in screen.err) == (126, True)
+    elsewhere = ("fetch", "https://example.com/x.git")
+    ending = await orders.order(Order(tool="git", argv=elsewhere), screen)
+    assert ending.argv == elsewhere
+
+
+async def test_what_comes_to_the_door_is_foreseen(ground: Ground) -> None:
+    """The very call that will be asked about; nothing for what asks nobody, or is refused."""
+    broker = Broker({"git": GitOrders(ground.pushing)}, GitOrders(None))
+    ground.commit("one")
+    wanted = Asked(request_id="1", call=command("git push origin HEAD:main", cwd=""))
+    seen = await broker.foresee(wanted, str(ground.tree))
+    await ground.push("push", "origin", "HEAD:main")
+    assert (seen.foreseen, seen.call) == (True, ground.asked[0])
+    for text in ("git push -n origin HEAD:x", "git push origin nope", "ls", "git status", "npm x"):
+        asked = Asked(request_id="1", call=command(text))
+        assert await broker.foresee(asked, str(ground.tree)) == asked
+    assert not list((ground.data / "quarantine").iterdir())
