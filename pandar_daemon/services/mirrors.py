@@ -193,10 +193,20 @@ _SSH: Final = (
 """The runner's own keys are not the project's: without a credential there is none."""
 
 
+_SECRET: Final = "give the project a secret for git"
+_HINTS: Final = {
+    "could not read Username": _SECRET,
+    "Authentication failed": _SECRET,
+    "Permission denied (publickey": _SECRET,
+    "dubious ownership": "it belongs to another user than Pandar's, who could have it run programs",
+}
+
+
 def _refused(done: str, url: str, told: Told) -> Unprepared:
-    return Unprepared(
-        f"the repository {without_credentials(url)} cannot be {done}: {complaint(told)}"
-    )
+    why = complaint(told)
+    hints = [f" ({hint})" for said, hint in _HINTS.items() if said in why]
+    shown = without_credentials(url)
+    return Unprepared(f"the repository {shown} cannot be {done}: {why}{''.join(hints)}")
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 from events import subjects
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.diffs import PIECE_BYTES, NatsDiffs
-from pandar_daemon.adapters.nats.jetstream import JetStream
+from pandar_daemon.adapters.nats.jetstream import JetStream, Outgoing
 from pandar_daemon.domain.changes import Changes, FileChange
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Diff, DiffKey
@@ -69,8 +69,10 @@ async def test_garbage_is_no_patch(nats_url: str) -> None:
     async with connected(nats_url) as connection:
         diffs = NatsDiffs(connection)
         await diffs.write(KEY, diff(10))
-        headers = {"Pandar-Whole": "3"}
-        await connection.publish(subjects.diff(1, 42, "1-1"), b"{}", headers)
+        garbage = Outgoing(
+            subject=subjects.diff(1, 42, "1-1"), body=b"{}", headers={"Pandar-Whole": "3"}
+        )
+        await JetStream(connection).store(garbage)
         assert await diffs.read(KEY) is None
 
 

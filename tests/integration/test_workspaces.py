@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.services.errand import Told
 from pandar_daemon.services.git import Call, Unprepared
+from pandar_daemon.services.git_access import Admission
 from pandar_daemon.services.making import Tree
 from pandar_daemon.services.trees import Trees
+from tests.support.git_server import git_server
 from tests.support.repositories import (
     CLOCK,
     commit,
@@ -296,3 +299,34 @@ def clear(data: Path, tasks: list[int], unused_since: datetime) -> None:
     folders = DataFolders(data)
     assert folders.discard(tasks) == []
     assert folders.clear(unused_since=unused_since, limit=10_000).left == ()
+
+
+async def test_a_repository_behind_http(trees: Trees, origin: Path) -> None:
+    """With what it asks for it is cloned and fetched; without, the task fails and says so."""
+    await asyncio.to_thread(git, origin.parent, "clone", "-q", "--bare", "origin", "bare.git")
+    async with git_server(origin.parent, authorization="Basic dTpw") as server:
+        url = f"{server}/bare.git"
+        why = await refused(trees, given(url))
+        assert why.startswith(f"the repository {url} cannot be cloned: fatal: ")
+        assert why.endswith("(give the project a secret for git)")
+        admission = Admission(settings={f"http.{server}.extraHeader": "Authorization: Basic dTpw"})
+        for task in (2, 3):
+            since = CLOCK.boottime()
+            tree = await trees.ready(given(url, task), unconfined, since=since, admission=admission)
+            assert git(tree.path, "remote", "get-url", "origin") == url
+            assert (Path(tree.path) / "README").read_text() == "hello\n"
+    why = await refused(trees, given(url, 4))
+    assert why.startswith(f"the repository {url} cannot be fetched: fatal: unable to access")
+    assert (await ready(trees, given(url, 2, attempt=2))).branch == "pandar/2-fix-the-tests"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder away")
+async def test_a_repository_of_another_user(trees: Trees, origin: Path) -> None:
+    """Its owner could have it run programs as us: it is left alone, and the reason said."""
+    await asyncio.to_thread(run, "chown", "-R", "12345", str(origin))
+    assert "belongs to another user than Pandar's" in await refused(trees, given(origin))
+
+
+def run(*argv: str) -> None:
+    """Run a program; fails when it does."""
+    subprocess.run(argv, check=True)
