@@ -193,11 +193,11 @@ _SSH: Final = (
 """The runner's own keys are not the project's: without a credential there is none."""
 
 
-_SECRET: Final = "give the project a secret for git"
+_ADMITTED: Final = "give the project a secret for git"
 _HINTS: Final = {
-    "could not read Username": _SECRET,
-    "Authentication failed": _SECRET,
-    "Permission denied (publickey": _SECRET,
+    "could not read Username": _ADMITTED,
+    "Authentication failed": _ADMITTED,
+    "Permission denied (publickey": _ADMITTED,
     "dubious ownership": "it belongs to another user than Pandar's, who could have it run programs",
 }
 
