@@ -20,6 +20,7 @@ import structlog
 
 from bench import (
     appending,
+    clones,
     consent,
     crowd,
     egress,
@@ -46,6 +47,7 @@ PARTS = (
     "egress",
     "redaction",
     "guard",
+    "clones",
 )
 Measuring = Callable[[], Coroutine[object, object, list[Figure]]]
 
@@ -92,6 +94,7 @@ def _alone(data: Path, scale: Scale) -> Mapping[str, Measuring]:
         "egress": lambda: egress.measure(scale),
         "redaction": lambda: redaction.measure(scale),
         "guard": guard.measure,
+        "clones": lambda: clones.measure(data / "clones", scale),
     }
 
 

@@ -32,6 +32,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     tunnel_rounds: int
     tunnel_requests: int
     redact_mb: int
+    clone_files: int
+    clone_rounds: int
 
 
 FULL = Scale(
@@ -59,6 +61,8 @@ FULL = Scale(
     tunnel_rounds=5,
     tunnel_requests=300,
     redact_mb=64,
+    clone_files=10_000,
+    clone_rounds=5,
 )
 
 QUICK = Scale(
@@ -86,4 +90,6 @@ QUICK = Scale(
     tunnel_rounds=3,
     tunnel_requests=50,
     redact_mb=16,
+    clone_files=1_000,
+    clone_rounds=2,
 )
