@@ -16,6 +16,7 @@ import pytest
 from pandar_daemon.adapters.control import client, server
 from pandar_daemon.adapters.control.messages import ORDER_MAX, PIECE_MAX
 from pandar_daemon.adapters.control.server import CONNECTIONS_MAX, ControlDoors
+from pandar_daemon.adapters.control.shims import REAL, SHIMS
 from pandar_daemon.ports import Control, Ending, Order, Show
 from tests.support.waiting import until
 
@@ -49,11 +50,18 @@ class Desk:
         await show.file(self.kept)
         return self.ending
 
-    async def run(self, *words: str, real: str = "") -> tuple[int, bytes, bytes]:
+    async def run(
+        self, *words: str, real: str = "", path: str = "/usr/bin:/bin"
+    ) -> tuple[int, bytes, bytes]:
         """Run the client; return its exit code and what it wrote."""
         argv = ["-I", "-S", CLIENT, str(self.path), real, *words]
         started = await asyncio.create_subprocess_exec(
-            sys.executable, *argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/"
+            sys.executable,
+            *argv,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env={"PATH": path},
         )
         async with asyncio.timeout(20):
             out, err = await started.communicate()
@@ -100,8 +108,9 @@ async def test_what_is_to_be_run_in_the_box(desk: Desk) -> None:
     )
     code, out, _ = await desk.run("git", real="/bin/sh")
     assert (code, out) == (0, b"b" + desk.kept)
-    desk.ending = Ending(argv=("sh", "-c", "exit 7"))
-    assert (await desk.run("pandar-secret"))[0] == 7
+    desk.ending = Ending(argv=("sh", "-c", 'echo "$PATH"; exit 7'))
+    code, out, _ = await desk.run("pandar-secret", path=f"{SHIMS}:/usr/bin:/bin")
+    assert (code, out) == (7, f"{REAL}:/usr/bin:/bin\n".encode())
 
 
 async def test_a_fault_of_ours(desk: Desk) -> None:
@@ -139,6 +148,11 @@ async def test_what_is_no_order_is_hung_up_on(desk: Desk, said: str) -> None:
         assert await asyncio.to_thread(hostile.recv, 10) == b""
     assert desk.ordered == []
     assert (await desk.run("git"))[0] == 0
+
+
+def test_the_client_knows_where_shims_are() -> None:
+    """It imports nothing of ours, so it says so itself."""
+    assert (client.SHIMS, client.REAL) == (SHIMS, REAL)
 
 
 async def test_who_says_nothing_is_hung_up_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,3 +189,12 @@ SECRETS = {
 def test_what_may_read_a_secret(text: str, what: str) -> None:
     """Files, variables and stores of secrets are seen, behind patterns and folders too."""
     assert f"secrets_access.{what}" in rules_touched(text)
+
+
+def test_releasing_a_secret_is_using_it() -> None:
+    """And whatever it is released to is looked at, too."""
+    assert rules_touched("pandar-secret run API_KEY -- pytest") == ["secrets_access.store"]
+    assert rules_touched("pandar-secret run TOKEN -- npm publish") == [
+        "package_publish.publish",
+        "secrets_access.store",
+    ]

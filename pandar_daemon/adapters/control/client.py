@@ -12,6 +12,8 @@ from binascii import a2b_base64
 
 HEAD = 4
 PLACE = "{file}"
+SHIMS = "/run/pandar/bin"
+REAL = "/run/pandar/real"
 
 
 def main(arguments: list[str]) -> int:
@@ -81,6 +83,9 @@ def _file() -> str:
 def _run(real: str, argv: list[str], environment: dict[str, str]) -> None:
     """Become the real program, or what is to be run instead."""
     program = real or argv.pop(0)
+    if not real:  # what was consented to is not ordered once more
+        places = os.environ.get("PATH", "").split(":")
+        os.environ["PATH"] = ":".join([REAL, *(place for place in places if place != SHIMS)])
     os.environ.update(environment)
     os.execvp(program, [program, *argv])  # noqa: S606 - in the box
 
