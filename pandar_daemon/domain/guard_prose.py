@@ -17,6 +17,7 @@ from pandar_daemon.domain.gate_tables import HARMLESS, TOUCHES, names
 from pandar_daemon.domain.gate_verbs import VERBS as TABLES
 from pandar_daemon.domain.guard_words import (
     AGENTS,
+    HEADS,
     MENTIONS,
     NOUNS,
     ORDERS,
@@ -96,7 +97,13 @@ def _holds_together(words: Sequence[str], plain: Sequence[str]) -> bool:
     small = [word for word in plain if len(word) > 1 and (word in SMALL or not word.isascii())]
     odd = any(map(_OPTION.match, words))
     enough = len(words) > 3 or len(small) > 1 or not WEAK.issuperset(small)  # noqa: PLR2004
-    return len(words) > 1 and len(small) >= max(odd, 1) and enough
+    return len(words) > 1 and ((len(small) >= max(odd, 1) and enough) or _is_heading(words, plain))
+
+
+def _is_heading(words: Sequence[str], plain: Sequence[str]) -> bool:
+    """Tell whether plain words end in one that says what they are about, as a title does."""
+    named = plain[-1] in HEADS and not any(map(is_program, plain[:-1]))
+    return named and all(map(_WORD.fullmatch, words))
 
 
 def is_mention(run: Run) -> bool:

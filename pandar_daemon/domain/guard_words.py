@@ -37,7 +37,8 @@ STRONG: Final = names(
 """Those that tell a sentence even behind the name of a program."""
 
 VERBS: Final = names(
-    "sync deploy ok okay hi hello hey thanks yes no next proceed retry again"
+    "sync deploy lint perform ship conduct ok"
+    " okay hi hello hey thanks yes no next proceed retry again"
     " add adjust adopt allow analyse analyze annotate apply archive arrange ask assess assign"
     " audit automate avoid backport benchmark brainstorm bring bump calculate capture centralize"
     " change clarify clean cleanup close collect combine comment compare complete compose"
@@ -101,3 +102,12 @@ NOUNS: Final = names(
 
 ORDERS: Final = names("start stop restart reload status enable disable show list add del get set")
 """Words behind such a name with which it is a command after all."""
+
+HEADS: Final = names(
+    "bug bugs issue issues error errors feature features test tests docs documentation code review"
+    " audit support cleanup refactoring detection handling performance problem problems page pages"
+    " module modules suite suites generator query queries names name changes work tool tools page"
+    " request requests summary analysis coverage upgrade migration regression leak crash failure"
+    " warning warnings typo typos improvement improvements optimization report fix fixes"
+)
+"""Words that titles of tasks end in."""
