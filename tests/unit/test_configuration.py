@@ -210,6 +210,10 @@ WRONG = {
     "[prices.'a.b']\ninput = -1\noutput = 1": ['prices."a.b".input: expected a number, at least 0'],
     "[prices.x]\ninput = 1": ["prices.x.output: is required"],
     "[approvals]\npublic_url = 'ftp://x'": ["approvals.public_url: expected a URL such as"],
+    "[allow.x]\nmatch = { paths = ['a'] }": ["allow.x.match: must state commands"],
+    "[projects.7.allow.x]\nmatch = { commands = ['* a'] }": [
+        "projects.7.allow.x.match.commands: must begin each command with the name of a program"
+    ],
     "a = ": ["no TOML: Invalid value (at end of document)"],
     "a = 1\na = 2": ["no TOML: Cannot overwrite a value"],
     "x = 1\n[smtp]\nhost = 5": ["x: is not known", "smtp.from: is required", "smtp.host: expected"],

@@ -236,3 +236,22 @@ def test_never_raises(text: str, policy: str, pattern: str) -> None:
     found = judged(text, Rules(policy=policy, denied=[DROP], own=[BILLING]), allowance)
     assert found.rule
     assert found.gates or found.verdict is Verdict.ALLOW
+
+
+@pytest.mark.parametrize("policy", ["auto", "manual", "auto_with_gates"])
+def test_what_the_guard_denies_is_denied_under_every_policy(policy: str) -> None:
+    """Neither a policy nor consent nor a rule that allows is stronger."""
+    allowing = GateRule(name="all", match=Match(commands=["rm *", "sudo *"]))
+    rules = Rules(policy=policy, allowed=[allowing])
+    for text, rule in (("rm -r /etc", "denied.delete"), ("sudo id", "denied.elevation")):
+        found = judged(text, rules, consent("destructive_fs", "unclassified"))
+        assert (found.verdict, found.rule) == (Verdict.DENY, rule)
+
+
+def test_the_owner_allows_what_would_be_asked() -> None:
+    """One simple command that fits passes, and says by which rule; more than it does not."""
+    rules = Rules(allowed=[GateRule(name="seed", match=Match(commands=["./seed *"]))])
+    found = judged("./seed small", rules)
+    assert (found.verdict, found.rule) == (Verdict.ALLOW, "allow.seed")
+    for text in ("./seed small; ./other", "./seed $x", "./seed > /etc/x", "./seed 'a"):
+        assert judged(text, rules).verdict is Verdict.ASK
