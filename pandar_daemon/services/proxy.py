@@ -26,8 +26,10 @@ from pandar_daemon.domain.hearing import (
 )
 from pandar_daemon.domain.proxy_texts import answer_in, proxy_prompt
 from pandar_daemon.ports import Driver, Process
+from pandar_daemon.services.line import Line
 from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
+from pandar_daemon.services.unattended import unattended
 from pandar_daemon.services.workspace import agent_spec
 
 log = structlog.get_logger(__name__)
@@ -40,10 +42,11 @@ SAID_MAX: Final = 20_000
 class Proxy:
     """One execution's proxy agent; at most one process at a time."""
 
-    def __init__(self, name: str, assignment: Assignment, means: Means) -> None:
+    def __init__(self, name: str, assignment: Assignment, means: Means, line: Line) -> None:
         self._name = name
         self._assignment = assignment
         self._means = means
+        self._line = line
         self._until = 0.0
         self._tree: Tree | None = None
         self._process: Process | None = None
@@ -85,8 +88,12 @@ class Proxy:
             self._means, execution, self._tree, until=self._until, home_suffix="-proxy"
         )
         self._process = process = await self._means.host.start(work.spec)
+        async with unattended(self._means, execution, self._line, process, work.launch):
+            return await self._answer(process, question)
+
+    async def _answer(self, process: Process, question: str) -> str | None:
         driver = self._means.agents.driver(self._name)
-        await process.talk.write(driver.open(work.spec.cwd))
+        await process.talk.write(driver.open(self._tree.path if self._tree else ""))
         shown = asyncio.create_task(_drain(process))
         try:
             said = await _conversation(driver, process, proxy_prompt(self._assignment, question))

@@ -255,7 +255,7 @@ class Stage:
         name, means = self._options.proxy_agent, self._means
         if name is None:
             return None
-        return Proxy(name, self._assignment, means)
+        return Proxy(name, self._assignment, means, self._line)
 
     def _converse(self, work: Work, process: Process) -> AgentRun:
         driver = self._means.agents.driver(self._assignment.agent or "")

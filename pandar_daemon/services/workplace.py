@@ -27,6 +27,7 @@ from pandar_daemon.services.means import Means
 from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.secrets import Secrets
 from pandar_daemon.services.setup import see_through
+from pandar_daemon.services.unattended import unattended
 from pandar_daemon.services.workspace import command_spec
 
 log = structlog.get_logger(__name__)
@@ -162,7 +163,9 @@ class Workplace:
         await self._show(f"$ {tree.setup}\n".encode())
         work = command_spec(means, self._assignment, tree.setup, tree, until=math.inf)
         spec = structs.replace(work.spec, execution_id=means.clock.new_id())
-        await see_through(await means.host.start(spec), self._show)
+        process = await means.host.start(spec)
+        async with unattended(means, self._assignment, self._line, process):
+            await see_through(process, self._show)
 
     def _enclose(self, reach: Reach) -> Box | None:
         """Return the box of a process of ours that works for this execution."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from events.confinement import Level
 from events.running import Assignment
 from pandar_daemon.ports import REMOVED, Launch, Spec
 from pandar_daemon.services.confines import box_of, inside
@@ -83,7 +84,7 @@ def agent_spec(
     Raises ``OSError`` as `prepare` does.
     """
     workspace, home = _folders(means.data, assignment.task_id, home_suffix)
-    boxed = False
+    boxed = assignment.confines.level is not Level.NONE
     launch = means.agents.launch(assignment.agent or "", assignment, home, boxed=boxed)
     for name, text in launch.files.items():
         file = home / name
@@ -96,7 +97,7 @@ def agent_spec(
         protected=tree.protected,
         overlays=means.openings.overlays,
     )
-    box = box_of(assignment, means.house, reach) if boxed else None
+    box = box_of(assignment, means.house, reach)
     environment = {**launch.environment, **_tags(assignment), **tree.environment}
     spec = Spec(
         execution_id=assignment.execution_id,
