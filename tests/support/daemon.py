@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pandar_daemon.adapters.agents.places import of_python
 from tests.support.waiting import until
 
 START_SEC = 60.0
@@ -36,12 +38,14 @@ def clean_environment(data: Path, extra: Mapping[str, str] | None = None) -> dic
     }
 
 
-def _without_limits(data: Path) -> None:
-    """Let one user of a test do what a crowd does, unless the test has settings of its own."""
+def _for_tests(data: Path) -> None:
+    """Let one user do what a crowd does, and boxes see our agents, unless a test sets its own."""
     file = data / "pandar.toml"
     if not file.exists():
         many = ("requests_per_minute", "commands_per_minute")
-        file.write_text("\n".join(["[limits]", *(f"{name} = 1_000_000" for name in many)]))
+        readable = json.dumps([*of_python(), str(Path(__file__).parents[1])])
+        limits = [f"{name} = 1_000_000" for name in many]
+        file.write_text("\n".join(["[limits]", *limits, "[sandbox]", f"readable = {readable}"]))
 
 
 class Program:
@@ -56,7 +60,7 @@ class Program:
         cls, *arguments: str, data: Path, name: str, extra: Mapping[str, str] | None = None
     ) -> Program:
         """Start ``python -m pandar_daemon`` with arguments in a session of its own."""
-        _without_limits(data)
+        _for_tests(data)
         out = data / f"{name}.out"
         with out.open("wb") as file:
             process = await asyncio.create_subprocess_exec(

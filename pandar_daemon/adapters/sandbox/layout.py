@@ -106,8 +106,11 @@ def _own(own: Own, home: str) -> Iterator[str]:
 
 
 def _bound(how: str, paths: Iterable[str]) -> Iterator[str]:
-    for path in dict.fromkeys(paths):
-        if path != "/usr" and not path.startswith("/usr/"):
+    """Bind each, but for what lies in another one: it is there already."""
+    bound = ["/usr"]
+    for path in sorted(set(paths), key=lambda path: (path.count("/"), path)):
+        if not any(path == other or path.startswith(f"{other}/") for other in bound):
+            bound.append(path)
             yield from (how, path, path)
 
 

@@ -36,7 +36,8 @@ def python() -> str:
 
 def library() -> tuple[str, ...]:
     """Return what that interpreter reads of its own, beside what lies in ``/usr``."""
-    paths = sysconfig.get_paths()
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+    paths = sysconfig.get_paths(vars=base)
     folder = sysconfig.get_config_var("LIBDIR") or ""
     shared = sysconfig.get_config_var("INSTSONAME") or ""
     linked = f"{folder}/{shared}" if ".so" in shared else ""
