@@ -16,11 +16,15 @@ from tests.support.api import Person
 from tests.support.repositories import commit, git
 from tests.support.servers import data_root
 from tests.support.up import Up
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("brokers")]
 NAMED = "-c user.name=a -c user.email=a@b"
 COMMIT = f"echo $RANDOM > new && git add new && git {NAMED} commit -qm new"
 TOOLS = '''
+[deny.no_deletion]
+match = { commands = ["gh repo delete *"] }
+
 [projects.1.tools.gh]
 argv = ["/bin/sh", "-c", """
 echo "words $*, files $(ls -A | wc -l), key ${#GH_TOKEN} $GH_TOKEN, token $(ls DATA 2>&1 | wc -w)"
@@ -187,3 +191,39 @@ async def test_a_tool_runs_outside_with_its_secret(ground: Ground) -> None:
         output = await task.output()
         assert "words pr merge 7, files 0, key 14 [REDACTED:GH_TOKEN]" in output
         assert "workspaces 0\n0\nsaid 0" in output
+
+
+async def test_a_task_that_waits_at_the_door_is_cancelled(pandar: Up, ground: Ground) -> None:
+    """Nothing moved, and nothing is left in quarantine."""
+    before = ground.refs
+    number = await ground.file(f"{COMMIT} && git push origin HEAD:main")
+    async with following(ground.owner, number, ground.data) as task:
+        await task.asked()
+        await task.cancel()
+        await task.end("task.cancelled")
+        assert ground.refs == before
+        await until(lambda: not list((pandar.data / "quarantine").iterdir()))
+
+
+async def test_who_gives_up_waiting_needs_no_decision(ground: Ground) -> None:
+    """What was asked is withdrawn, and the command goes on."""
+    before = ground.refs
+    wait = "timeout 2 git push origin HEAD:main; echo said $?"
+    number = await ground.file(f"{COMMIT} && {wait}")
+    async with following(ground.owner, number, ground.data) as task:
+        await task.asked()
+        await task.until("task.confirmation_withdrawn")
+        await task.end()
+        assert "said 124" in await task.output()
+        assert ground.refs == before
+
+
+async def test_what_is_never_done(ground: Ground) -> None:
+    """However it is spelled, nobody is asked."""
+    before = ground.refs
+    body = {"name": "tidy", "project_id": 1, "command": "gh repo delete o/r; echo said $?"}
+    number = int((await ground.owner.post("/tasks", body))["id"])
+    async with following(ground.owner, number, ground.data) as task:
+        await task.end()
+        assert "said 126" in await task.output()
+        assert ground.refs == before
