@@ -156,3 +156,18 @@ async def test_what_a_project_may_not_name(api: Api, field: str, value: str) -> 
     body = {"name": "p", field: value}
     problem = await api.person().refused("POST", "/projects", 422, json=body)
     assert [error["field"] for error in problem["errors"]] == [field]
+
+
+async def test_what_did_not_go_well_is_kept_too(api: Api, tmp_path: Path) -> None:
+    """The files of a task that failed, and of one that was cancelled in the middle."""
+    person = api.person()
+    number = await project(person, make_origin(tmp_path / "origin"))
+    task = await person.task(number, command="echo x > new; exit 3", auto_start=True)
+    await reached(api, person, task, "failed")
+    assert (await person.get(f"/tasks/{task}/diff?format=json"))["count"] == 1
+    task = await person.task(number, command="echo x > new; sleep 600", auto_start=True)
+    new = tmp_path / f"data/workspaces/task-{task}/new"
+    await until(new.exists)
+    await person.post(f"/tasks/{task}/cancel", {})
+    await reached(api, person, task, "cancelled")
+    assert (await person.get(f"/tasks/{task}/diff?format=json"))["count"] == 1
