@@ -227,3 +227,55 @@ async def test_what_is_never_done(ground: Ground) -> None:
         await task.end()
         assert "said 126" in await task.output()
         assert ground.refs == before
+
+
+async def ask(ground: Ground, prompt: str) -> int:
+    """File a task of the demo agent; return its number."""
+    body = {"name": "tidy", "prompt": prompt, "project_id": ground.project}
+    made = await ground.owner.post("/tasks", {**body, "metadata": {"agent": "demo"}})
+    return int(made["id"])
+
+
+AGENT = f"[[run:{COMMIT}]] [[run:git push origin HEAD:main]] [[say:bye]]"
+
+
+async def test_an_agent_is_asked_about_a_push_once(ground: Ground) -> None:
+    """When it wants it, with what exactly would move; the door uses the approval."""
+    number = await ask(ground, AGENT)
+    async with following(ground.owner, number, ground.data) as task:
+        while (asked := await task.asked())["card"].get("impact") is None:
+            await task.decide()
+        assert asked["card"]["impact"][0].startswith("main (protected): ")
+        await task.decide()
+        await task.end()
+        assert git(ground.bare, "log", "-1", "--format=%s", "main") == "new"
+        calls = [each["data"] for each in task.events if each["type"] == "task.call_decided"]
+        mine = [each for each in calls if each["call"].get("moves")]
+        assert [each["rule"].partition(".")[0] for each in mine] == ["door", "confirmation"]
+        assert [each["confirmation_id"] for each in mine] == [None, asked["confirmation_id"]]
+
+
+async def test_an_agent_that_is_parked_pushes_what_was_approved(ground: Ground) -> None:
+    """Its process ends while people decide; the next one does exactly that."""
+    body = {"name": "tidy", "prompt": AGENT, "project_id": ground.project}
+    metadata = {"agent": "demo", "park_after_sec": 1, "gates": ["git_push_protected"]}
+    number = int((await ground.owner.post("/tasks", {**body, "metadata": metadata}))["id"])
+    async with following(ground.owner, number, ground.data) as task:
+        asked = await task.asked()
+        await task.until("task.parked")
+        await task.decide()
+        await task.end()
+        assert asked["card"]["impact"]
+        assert git(ground.bare, "log", "-1", "--format=%s", "main") == "new"
+
+
+async def test_a_denied_push_of_an_agent(ground: Ground) -> None:
+    """It goes on without; nothing moved."""
+    before = ground.refs
+    number = await ask(ground, AGENT)
+    async with following(ground.owner, number, ground.data) as task:
+        while (await task.asked())["card"].get("impact") is None:
+            await task.decide()
+        await task.decide("deny", reason="not on a Friday")
+        await task.end()
+        assert ground.refs == before
