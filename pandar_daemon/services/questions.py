@@ -66,9 +66,14 @@ class Questions:
 
     async def _attend(self, question: str) -> None:
         """Get it answered, unless it goes on by itself meanwhile."""
-        self._asking = asyncio.create_task(self._answer(question))
-        await asyncio.wait({self._asking})
-        self._asking = None
+        self._asking = asking = asyncio.create_task(self._answer(question))
+        try:
+            await asyncio.wait({asking})
+        finally:
+            self._asking = None
+            if not asking.done():  # the command is over, and with it what was asked
+                self._answers.consent.pending = None
+                asking.cancel()
 
     async def _answer(self, question: str) -> None:
         try:
