@@ -26,6 +26,7 @@ from pandar_daemon.services.projector import Projector
 from pandar_daemon.services.relay import agree
 from pandar_daemon.services.unlocking import unlocking
 from pandar_daemon.services.verification import Check, Progress, Verification, VerifyReport
+from pandar_daemon.wiring.boxes import box_checks
 from pandar_daemon.wiring.parts import Parts, parts
 from pandar_daemon.wiring.places import is_embedded_running, somewhere
 from pandar_daemon.wiring.vaults import sealed, vault
@@ -111,6 +112,7 @@ async def doctor(settings: Settings) -> list[Check]:
         _binary("postgres", settings),
         _binary("nats-server", settings),
         _disk(settings),
+        *await box_checks(settings),
         Check(
             name="daemon",
             ok=True if running else None,

@@ -76,6 +76,8 @@ async def test_doctor_tells_programs_what_it_sees(pandar: Pandar) -> None:
     assert {"python", "postgres", "nats-server", "disk", "daemon"} <= found.keys()
     assert found["daemon"]["ok"] is True
     assert str(pandar.data) in found["daemon"]["detail"]
+    assert {"bubblewrap", "landlock", "control groups", "sandbox"} <= found.keys()
+    assert "bwrap" in found["sandbox"]["detail"]
 
 
 async def test_migrate_may_be_repeated(pandar: Pandar, owner: Person) -> None:

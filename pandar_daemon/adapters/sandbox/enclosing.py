@@ -84,6 +84,7 @@ class Enclosure:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.setblocking(False)  # noqa: FBT003 - the library's own signature
         self._setup = ours
+        self._is_settling = False
         words = b"".join(os.fsencode(word) + b"\0" for word in told)
         self.descriptors = [setup.detach(), _in_memory(words), _in_memory(filter_)]
         """What goes along, in this order from `EXTRAS_FROM` on; the guardian adds the lifeline."""
@@ -96,6 +97,7 @@ class Enclosure:
 
     async def settle(self) -> dict[str, socket.socket]:
         """Let the command start, and return the doors; raises `Broken`, or ``OSError``."""
+        self._is_settling = True  # what left meanwhile is to be heard, not closed on us
         try:
             async with asyncio.timeout(READY_SEC):
                 doors = await self._meet()
@@ -109,6 +111,7 @@ class Enclosure:
         except TimeoutError:
             raise Broken(f"the box was not ready within {READY_SEC:g} s") from None
         finally:
+            self._is_settling = False
             self._setup.close()
 
     async def _meet(self) -> dict[str, socket.socket]:
@@ -143,7 +146,8 @@ class Enclosure:
 
     def leave(self) -> None:
         """Nothing of it is left, or it never began: remove what was made for it. Idempotent."""
-        self._setup.close()
+        if not self._is_settling:
+            self._setup.close()
         while self.descriptors:
             os.close(self.descriptors.pop())
         self._group.remove()
