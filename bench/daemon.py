@@ -47,6 +47,7 @@ async def daemon(data: Path, **environment: str) -> AsyncIterator[Daemon]:
         "PANDAR_NATS_PORT": "0",
         "PANDAR_PG_PORT": "0",
         "PANDAR_SLOTS": str(SLOTS),
+        "PANDAR_SANDBOX": "none",  # as those it is measured against, and as in runs of before
         **environment,
     }
     program = await Program.start("up", data=data, name="up", extra=extra)
