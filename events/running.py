@@ -294,7 +294,10 @@ class Repository(Struct, frozen=True, kw_only=True):
 
 
 class Assignment(Struct, frozen=True, kw_only=True):
-    """One execution leased to a runner."""
+    """One execution leased to a runner.
+
+    ``secrets`` is how many its project had of late; ``None`` when that is not known.
+    """
 
     task_id: int
     project_id: int
@@ -314,6 +317,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
     spent: Usage = Usage()
     confines: Confines = Confines()
     repository: Repository | None = None
+    secrets: int | None = None
 
 
 class Assignments(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from events.task import Json
 from pandar_daemon.domain import task as task_rules
 from pandar_daemon.domain.confining import confines_in
 from pandar_daemon.domain.policy import rules_in
+from pandar_daemon.domain.project import Project
 from pandar_daemon.domain.refusals import CommandIdReused, Refusal
 from pandar_daemon.domain.resuming import allowances_of, resume_of
 from pandar_daemon.domain.task_execution import Dispatch
@@ -43,6 +44,7 @@ from pandar_daemon.ports import (
     Verdict,
 )
 from pandar_daemon.services.claims import claims
+from pandar_daemon.services.families import SECRETS
 from pandar_daemon.services.requests import OWN, Request
 from pandar_daemon.services.streams import PROJECT, TASK, Loaded, Streams
 
@@ -50,6 +52,8 @@ log = structlog.get_logger(__name__)
 
 PROJECT_AGE_SEC: Final = 60.0
 """How long a change of a project by another process may go unnoticed, should its hint be lost."""
+SECRETS_AGE_SEC: Final = 1.0
+"""As long for its secrets: what is not known of them is shown."""
 RulesOf = Callable[[int, Json], Rules]
 """Returns what the calls of a task are judged by: its project and its metadata say."""
 ConfinesOf = Callable[[int, Json], Confines]
@@ -65,6 +69,13 @@ class Terms(Struct, frozen=True):
 
 _STATED: Final = Terms()
 """The terms a task states itself."""
+
+
+class Ground(Struct, frozen=True):
+    """What an execution is given of its project: a clone, and how many secrets there are."""
+
+    repository: tell.Repository | None
+    secrets: int
 
 
 class Slots(Struct):
@@ -139,8 +150,8 @@ class Giver:
             loaded = await self._streams.load(TASK, int(id_of(receipt.stream)), fresh=True)
             live = loaded.state.execution
             if live is not None and live.execution_id == given.execution_id:
-                repository = await self._repository(loaded.state)
-                items.append(_assignment(loaded.state, loaded.traceparent, self._terms, repository))
+                ground = await self._ground(loaded.state)
+                items.append(_assignment(loaded.state, loaded.traceparent, self._terms, ground))
         return items if receipts else None
 
     async def _give(self, slots: Slots, task_id: int, nth: int) -> tell.Assignment | None:
@@ -156,12 +167,12 @@ class Giver:
                     return None
                 if not slots.busy.isdisjoint(item.reserve):
                     return None
-                repository = await self._repository(loaded.state)
+                ground = await self._ground(loaded.state)
                 match await self._append(item):
                     case Appended(position=position):
                         slots.busy.update(item.reserve)
                         task = self._streams.advance(TASK, loaded, item, position)
-                        return _assignment(task, item.traceparent, self._terms, repository)
+                        return _assignment(task, item.traceparent, self._terms, ground)
                     case Replayed():
                         slots.answered = True
                         return None
@@ -170,15 +181,12 @@ class Giver:
                         return None
         return None
 
-    async def _repository(self, task: Task) -> tell.Repository | None:
-        """Return what the task's project has a clone of, ``None`` when it names nothing."""
-        loaded = await self._streams.load(PROJECT, task.project_id, max_age_sec=PROJECT_AGE_SEC)
-        project = loaded.state
-        if not project.git_url:
-            return None
-        return tell.Repository(
-            url=project.git_url, base_branch=project.base_branch, setup=project.setup
-        )
+    async def _ground(self, task: Task) -> Ground:
+        """Return what there is of the task's project."""
+        load, project_id = self._streams.load, task.project_id
+        project = (await load(PROJECT, project_id, max_age_sec=PROJECT_AGE_SEC)).state
+        secrets = (await load(SECRETS.kind, project_id, max_age_sec=SECRETS_AGE_SEC)).state
+        return Ground(_repository(project), len(secrets.held))
 
     async def _append(self, item: Append) -> Verdict | None:
         try:
@@ -224,8 +232,17 @@ def _command_id(request: Request, nth: int) -> str:
     return f"{OWN}claim-{hashlib.sha256(name.encode()).hexdigest()[:48]}"
 
 
+def _repository(project: Project) -> tell.Repository | None:
+    """Return what there is a clone of, ``None`` when the project names nothing."""
+    if not project.git_url:
+        return None
+    return tell.Repository(
+        url=project.git_url, base_branch=project.base_branch, setup=project.setup
+    )
+
+
 def _assignment(
-    task: Task, traceparent: str | None, terms: Terms, repository: tell.Repository | None
+    task: Task, traceparent: str | None, terms: Terms, ground: Ground
 ) -> tell.Assignment:
     assert task.execution is not None  # noqa: S101 - it is live
     return tell.Assignment(
@@ -246,5 +263,6 @@ def _assignment(
         metadata=task.metadata,
         agent=task.agent,
         traceparent=traceparent,
-        repository=repository,
+        repository=ground.repository,
+        secrets=ground.secrets,
     )

@@ -90,7 +90,8 @@ class Stage:
         self._spool = spool = self._open_spool()
         lines = begun_afresh(self._assignment, means.data)
         try:
-            await Secrets(self._line, means.vault).learn()
+            if self._assignment.secrets != 0:
+                await Secrets(self._line, means.vault).learn()
             self._tree = tree = await self._place.ready()
             rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
             self._assignment = rules.assignment

@@ -26,6 +26,7 @@ from pandar_daemon.domain.refusals import Rejected
 from pandar_daemon.ports import Headers, Locked, Secret, Vault
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.endpoint import LOOK_AGE_SEC
+from pandar_daemon.services.giving import SECRETS_AGE_SEC
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.secrets import Secrets
 from tests.support.clock import ManualClock
@@ -121,6 +122,17 @@ async def test_a_runner_reads_what_was_set(site: Site) -> None:
         "LOGIN": "ann:two",
         "TOKEN": "one",
     }
+
+
+async def test_an_assignment_tells_how_many_there_are(site: Site) -> None:
+    """As of a second ago at most: an execution of a project without any need not ask."""
+    assert site.work.secrets == 0
+    await site.set("TOKEN", "one")
+    site.desk.clock.advance(2 * SECRETS_AGE_SEC)
+    await site.desk.task(site.project)
+    await site.desk.settle()
+    (work,) = await site.desk.claim()
+    assert work.secrets == 1
 
 
 async def test_it_reads_what_is_there_now(site: Site) -> None:
