@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from events.commands import Decision
+from events.confinement import Level
 from tests.support.chaos_collect import LOOK_SEC, SETTLE_SEC, Site, open_site
 from tests.support.chaos_faults import Fault, plan, shares, strike
 from tests.support.chaos_fleet import Fleet
@@ -115,10 +116,16 @@ async def campaign(
     seed: int,
     rounds: int,
     victims: Sequence[str] = (),
+    boxed: bool = False,
 ) -> Report:
-    """Run a campaign of a seed and return what came of it; raises nothing for a broken promise."""
+    """Run a campaign of a seed and return what came of it; raises nothing for a broken promise.
+
+    ``boxed``, each task is confined to its folder, and what it did is looked up in there.
+    """
     report = Report(seed=seed)
-    fleet, marks = Fleet(root, servers, database_url), Marks(root / "marks")
+    level = Level.BWRAP if boxed else Level.NONE
+    fleet = Fleet(root, servers, database_url, PANDAR_SANDBOX=level)
+    marks = Marks.in_workspaces(root) if boxed else Marks(root / "marks")
     async with running(fleet, report):
         async with asking(servers.nats_url, fleet.token()) as asker:
             load = Load(asker, marks, seed)

@@ -64,6 +64,7 @@ class Fleet:
             "PANDAR_NATS_URL": servers.nats_url,
             "PANDAR_LEASE_TTL_SEC": str(LEASE_SEC),
             "PANDAR_SLOTS": str(SLOTS),
+            "PANDAR_SANDBOX": "none",  # tasks leave their marks where we look, unless a test says
             **extra,
         }
         self.links = {

@@ -1,12 +1,14 @@
 """Tasks that write down what they do, and when, so that nothing they did can be denied later.
 
-A task of a campaign appends to one file a line for each thing it does, with the execution and the
-time, and prints what can be foretold from its number alone.
+A task of a campaign appends to a file a line for each thing it does, with the execution and the
+time, and prints what can be foretold from its number alone. The file is one for all, or, where
+tasks are confined to their folders, one in each of these.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -44,14 +46,14 @@ class Deed(Struct, frozen=True, kw_only=True):
     metadata: Json
     priority: Priority = Priority.MEDIUM
 
-    def command(self, marks: Path) -> str:
+    def command(self, marks: Path | str) -> str:
         """Return it as a shell command."""
         mark = _MARK.format(marks=marks)
         child = _CHILD.format(mark=mark.replace("'", '"')) if self.child else ":"
         beats = _BEATS.format(beats=self.beats, width=self.width, fails=self.fails)
         return f"{mark}\n{child}\n{beats}"
 
-    def creation(self, marks: Path) -> do.CreateTask:
+    def creation(self, marks: Path | str) -> do.CreateTask:
         """Return the command that files it."""
         return do.CreateTask(
             name=f"deed {self.n}",
@@ -87,13 +89,20 @@ def random_deed(rng: random.Random, n: int) -> Deed:
 
 
 class Marks:
-    """The file that all tasks of a campaign append to, read as it grows."""
+    """The files that the tasks of a campaign append to, read as they grow."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str, files: Callable[[], Iterable[Path]] | None = None) -> None:
+        """Let tasks write to ``path``, as they see it; ``files`` are what that is from outside."""
         self.path = path
         self.effects: list[Effect] = []
+        self._files = files or (lambda: [Path(path)])
         self._begun: set[int] = set()
-        self._read = 0
+        self._read: dict[Path, int] = {}
+
+    @classmethod
+    def in_workspaces(cls, root: Path) -> Marks:
+        """Return those that each task writes into its own folder, of any machine under ``root``."""
+        return cls("marks", lambda: root.glob("data-*/workspaces/task-*/marks"))
 
     @property
     def count(self) -> int:
@@ -108,12 +117,17 @@ class Marks:
         return self._begun
 
     def _catch_up(self) -> None:
-        if not self.path.exists() or self.path.stat().st_size == self._read:
+        for path in self._files():
+            self._catch_up_with(path)
+
+    def _catch_up_with(self, path: Path) -> None:
+        read = self._read.get(path, 0)
+        if not path.exists() or path.stat().st_size == read:
             return
-        with self.path.open("rb") as file:
-            file.seek(self._read)
+        with path.open("rb") as file:
+            file.seek(read)
             whole, _, _ = file.read().rpartition(b"\n")
-        self._read += len(whole) + bool(whole)
+        self._read[path] = read + len(whole) + bool(whole)
         for line in whole.decode().splitlines():
             task, execution, at, what = line.split()
             when = datetime.fromtimestamp(float(at), UTC)
