@@ -43,10 +43,12 @@ from pandar_daemon.domain.shell_run import Run
 from pandar_daemon.domain.shell_second import doubts
 from pandar_daemon.domain.shell_words import Redirect, Word
 
-__all__ = ["GATES", "RULES", "UNCLASSIFIED", "Gate", "Touch", "rules_at", "touched"]
+__all__ = ["GATES", "NETWORK", "RULES", "UNCLASSIFIED", "Gate", "Touch", "rules_at", "touched"]
 
 _CHANGING: Final = frozenset({CallKind.EDIT, CallKind.DELETE, CallKind.MOVE})
 _SAYS_NOTHING: Final = frozenset({CallKind.EXECUTE, CallKind.OTHER})
+NETWORK: Final = "network"
+"""The tool of a call at the proxy of a box: from there, this machine's own loopback is outside."""
 _LOCAL: Final = re.compile(
     r"(?:(?:.*\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?|::1", re.IGNORECASE
 )
@@ -113,7 +115,8 @@ def _of_kind(call: ToolCall) -> Iterator[Touch]:
 
 
 def _of_hosts(call: ToolCall) -> Iterator[Touch]:
-    remote = [host for host in call.hosts if not _LOCAL.fullmatch(host)]
+    inside = call.tool != NETWORK
+    remote = [host for host in call.hosts if not (inside and _LOCAL.fullmatch(host))]
     yield from (touch("network_egress.host", (host,)) for host in remote)
     if call.kind is CallKind.FETCH and not call.hosts:
         yield touch("network_egress.host")

@@ -6,17 +6,16 @@ from typing import Final
 
 from events.calls import CallKind, Rules, ToolCall, Verdict
 from pandar_daemon.domain.egress import Host
-from pandar_daemon.domain.gates import GATES
+from pandar_daemon.domain.gates import GATES, NETWORK
 from pandar_daemon.domain.judging import judge
 
 GATE: Final = "network_egress"
-TOOL: Final = "network"
 
 
 def call_of(called: Host) -> ToolCall:
     """Return what is asked for when a host is: this one host and port."""
     return ToolCall(
-        kind=CallKind.FETCH, tool=TOOL, title=f"Connect to {called}", hosts=[str(called)]
+        kind=CallKind.FETCH, tool=NETWORK, title=f"Connect to {called}", hosts=[str(called)]
     )
 
 

@@ -17,6 +17,7 @@ from pandar_daemon.domain.egress import (
     patterns_of,
     proxy_variables,
 )
+from pandar_daemon.domain.judging import judge
 from pandar_daemon.domain.reach import call_of, opens, reach
 
 FITS = """
@@ -217,6 +218,13 @@ def test_what_rules_say_of_a_host(rules: Rules, listed: Verdict, other: Verdict)
     assert reach(HOST, rules, listed=True) is listed
     assert reach(HOST, rules, listed=False) is other
     assert opens(rules) is (reach(Host("x.org", 1), rules, listed=False) is ASK)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "api.localhost", "x.org"])
+def test_outside_of_a_box_nobody_is_local(host: str) -> None:
+    """This machine's own loopback is asked about at the proxy as any other host."""
+    judged = judge(call_of(Host(host, 4873)), Rules(), (), "/", "/")
+    assert (judged.verdict, judged.gates) == (ASK, ["network_egress"])
 
 
 def test_one_host_is_asked_for() -> None:
