@@ -88,6 +88,6 @@ class Agents(Protocol):
         """
         ...
 
-    def driver(self, name: str) -> Driver:
-        """Return a new driver for it."""
+    def driver(self, name: str, *, boxed: bool = False) -> Driver:
+        """Return a new driver for it, as it was launched."""
         ...

@@ -89,10 +89,10 @@ class Proxy:
         )
         self._process = process = await self._means.host.start(work.spec)
         async with unattended(self._means, execution, self._line, process, work.launch):
-            return await self._answer(process, question)
+            return await self._answer(process, question, boxed=work.spec.box is not None)
 
-    async def _answer(self, process: Process, question: str) -> str | None:
-        driver = self._means.agents.driver(self._name)
+    async def _answer(self, process: Process, question: str, *, boxed: bool) -> str | None:
+        driver = self._means.agents.driver(self._name, boxed=boxed)
         await process.talk.write(driver.open(self._tree.path if self._tree else ""))
         shown = asyncio.create_task(_drain(process))
         try:

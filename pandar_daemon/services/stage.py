@@ -259,7 +259,8 @@ class Stage:
         return Proxy(name, self._assignment, means, self._line)
 
     def _converse(self, work: Work, process: Process) -> AgentRun:
-        driver = self._means.agents.driver(self._assignment.agent or "")
+        boxed = work.spec.box is not None
+        driver = self._means.agents.driver(self._assignment.agent or "", boxed=boxed)
         conversation = Conversation(
             terms_of(self._assignment, self._options, work, self._means.prices)
         )

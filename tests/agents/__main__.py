@@ -19,7 +19,7 @@ import pytest
 
 from pandar_daemon.adapters.agents.install import install, installed, pinned
 from pandar_daemon.adapters.agents.profiles import PROFILES
-from tests.agents.conftest import FOLDER, INSIDE
+from tests.agents.installed import FOLDER, INSIDE
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 

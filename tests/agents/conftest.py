@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +15,12 @@ from typing import Final, Protocol
 import pytest
 
 from pandar_daemon.adapters.agents.registry import Registry
+from tests.agents.installed import FOLDER, INSIDE
 from tests.support.agent_process import AgentProcess, agent_process
 from tests.support.fake_models import FakeModels, fake_models
+from tests.support.servers import data_root
+from tests.support.up import Up
 
-INSIDE: Final = "PANDAR_TEST_AGENTS_INSIDE"
-"""Set by ``python -m tests.agents``: without it nothing here is collected."""
-FOLDER: Final = Path(os.environ.get("PANDAR_TEST_AGENTS", Path(__file__).parents[2] / ".agents"))
-"""Where the agents are installed."""
 PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 QUICK: Final = {
     "PANDAR_AGENT_CODEX_ENV_CODEX_CONFIG": json.dumps(
@@ -27,6 +28,9 @@ QUICK: Final = {
     )
 }
 """Spares the tests half a minute of patience with a model server that fails."""
+
+Running = Callable[..., AbstractAsyncContextManager[Up]]
+"""Starts a Pandar for an agent by its name, with settings of its environment."""
 
 
 def pytest_ignore_collect() -> bool | None:
@@ -73,5 +77,27 @@ def start(models: FakeModels, home: Path, cwd: Path) -> Start:
         made = agents.driver(agent)
         async with agent_process(launch.argv, launch.environment, cwd, made) as running:
             yield running
+
+    return started
+
+
+@pytest.fixture
+def running(models: FakeModels) -> Running:
+    """Return what starts a Pandar whose agents talk to the scripted model server."""
+
+    @asynccontextmanager
+    async def started(agent: str, **settings: str) -> AsyncIterator[Up]:
+        driver = agent.partition(" by ")[2]
+        chosen = {"PANDAR_AGENT_CODEX_DRIVER": driver} if driver else {}
+        data = Path(tempfile.mkdtemp(prefix="pandar-up-", dir=data_root()))
+        (data / "agents").symlink_to(FOLDER)
+        pandar = Up(data, **(models.settings() | QUICK | chosen | settings))
+        try:
+            await pandar.start()
+            yield pandar
+            assert await pandar.stop() == 0, pandar.program.printed
+        finally:
+            await pandar.program.kill()
+            shutil.rmtree(data, ignore_errors=True)
 
     return started

@@ -14,7 +14,8 @@ from pandar_daemon.domain.egress import proxy_variables
 from pandar_daemon.domain.hearing import Called, CallStatus, Stop
 from pandar_daemon.ports import Launch, Outward
 from pandar_daemon.ports.sandbox import PROXY_PORT, PROXY_URL
-from tests.agents.conftest import FOLDER, PATH, QUICK
+from tests.agents.conftest import PATH, QUICK
+from tests.agents.installed import FOLDER
 from tests.support.agent_process import agent_process
 from tests.support.egress import way_out
 from tests.support.fake_models import FakeModels

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 
 import pytest
 
 from events.task import Json
 from pandar_daemon.adapters.process.guardian import EXECUTION_TAG
 from pandar_daemon.adapters.process.tree import tagged
-from tests.agents.conftest import FOLDER, QUICK
+from tests.agents.conftest import Running
 from tests.support.api import Person
-from tests.support.fake_models import FakeModels
-from tests.support.servers import data_root
 from tests.support.up import Up, eventually, is_ready
 
 PUSH = "git push origin main || echo pushed >> pushed.log"
@@ -25,31 +18,8 @@ PROMPT = f"[[say:I will push it. ]][[run:{PUSH}]][[done:All finished.]]"
 ENDS = ("task.completed", "task.failed", "task.cancelled")
 ASKED = "task.confirmation_requested"
 
-Running = Callable[[str], AbstractAsyncContextManager[Up]]
 agents = pytest.mark.parametrize("agent", ["claude", "codex", "codex by app-server", "gemini"])
 resumable = pytest.mark.parametrize("agent", ["claude", "codex", "codex by app-server"])
-
-
-@pytest.fixture
-def running(models: FakeModels) -> Running:
-    """Return what starts a Pandar whose agents talk to the scripted model server."""
-
-    @asynccontextmanager
-    async def started(agent: str) -> AsyncIterator[Up]:
-        driver = agent.partition(" by ")[2]
-        chosen = {"PANDAR_AGENT_CODEX_DRIVER": driver} if driver else {}
-        data = Path(tempfile.mkdtemp(prefix="pandar-up-", dir=data_root()))
-        (data / "agents").symlink_to(FOLDER)
-        pandar = Up(data, **(models.settings() | QUICK | chosen))
-        try:
-            await pandar.start()
-            yield pandar
-            assert await pandar.stop() == 0, pandar.program.printed
-        finally:
-            await pandar.program.kill()
-            shutil.rmtree(data, ignore_errors=True)
-
-    return started
 
 
 async def _file(owner: Person, agent: str, prompt: str = PROMPT, **metadata: object) -> int:

@@ -89,7 +89,7 @@ class NoAgents:
         what = f"boxed agent {name}" if boxed else f"agent {name}"
         raise FileNotFoundError(f"no {what} for task {assignment.task_id} in {home}")
 
-    def driver(self, name: str) -> Driver:
+    def driver(self, name: str, *, boxed: bool = False) -> Driver:  # noqa: ARG002 - none is made
         """See `Agents.driver`."""
         raise KeyError(name)
 

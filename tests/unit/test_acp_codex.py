@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from events.task import Usage
-from pandar_daemon.adapters.agents.codex_app_server import TERMS, CodexDriver
+from pandar_daemon.adapters.agents.codex_app_server import FENCE, TERMS, CodexDriver
 from pandar_daemon.domain.hearing import (
     Broken,
     Called,
@@ -51,10 +51,21 @@ def test_begins_a_thread() -> None:
     assert hello["method"] == "initialize"
     initialized, start = messages(made.receive(line(id=1, result={}))[1])
     assert initialized["method"] == "initialized"
-    assert (start["method"], start["params"]) == ("thread/start", {"cwd": "/srv", **TERMS})
+    assert (start["method"], start["params"]) == (
+        "thread/start",
+        {"cwd": "/srv", **TERMS, **FENCE},
+    )
     assert TERMS["approvalsReviewer"] == "user"
     told = heard(made, line(id=2, result={"thread": {"id": THREAD}}))
     assert told == [Ready(session_id=THREAD, loaded=False)]
+
+
+def test_in_a_box_its_configuration_counts() -> None:
+    """It asks for no sandbox of its own, which could not be made there."""
+    made = CodexDriver(lambda: datetime.now(UTC), boxed=True)
+    made.open("/srv")
+    _, start = messages(made.receive(line(id=1, result={}))[1])
+    assert start["params"] == {"cwd": "/srv", **TERMS}
 
 
 @pytest.mark.parametrize("found", [True, False])

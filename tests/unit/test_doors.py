@@ -12,7 +12,7 @@ import pytest
 
 from pandar_daemon.adapters.agents import places
 from pandar_daemon.adapters.agents.doors import DOOR_URL, MODEL, is_secret
-from pandar_daemon.adapters.agents.profiles import PROFILES
+from pandar_daemon.adapters.agents.profiles import CODEX, CODEX_APP_SERVER, PROFILES
 from pandar_daemon.adapters.agents.registry import Registry
 from pandar_daemon.configuration import parse
 from pandar_daemon.ports import Launch, Upstream
@@ -95,6 +95,28 @@ def test_codex_finds_the_door_in_its_file(installed: Path) -> None:
     config = tomllib.loads(found.files[".codex/config.toml"])
     assert config["model_providers"]["owner"]["base_url"] == DOOR_URL
     assert config["model"] == found.model == "gpt"
+
+
+def test_in_a_box_codex_makes_none_of_its_own(installed: Path) -> None:
+    """Its commands may do what the box lets them; it asks as ever, and before it pushes."""
+    found = boxed(installed, "codex", API_KEY=SECRET)
+    config = tomllib.loads(found.files[".codex/config.toml"])
+    assert "sandbox_mode" not in config
+    assert config["approval_policy"] == "on-request"
+    chosen = config["default_permissions"]
+    assert config["permissions"] == {
+        chosen: {"filesystem": {":root": "write"}, "network": {"enabled": True}}
+    }
+    assert found.environment["INITIAL_AGENT_MODE"] == f"permission-profile:{chosen}"
+    assert CODEX_APP_SERVER.inside.files == CODEX.inside.files
+    assert '["git", "push"], decision="prompt"' in found.files[".codex/rules/pandar.rules"]
+
+
+@pytest.mark.parametrize("inside", ["no", "yes"])
+def test_in_a_box_gemini_makes_none_of_its_own(installed: Path, inside: str) -> None:
+    """Whatever its settings in a repository say."""
+    found = boxed(installed, "gemini", API_KEY=SECRET, KEY_INSIDE=inside)
+    assert found.environment["GEMINI_SANDBOX"] == "false"
 
 
 def test_an_agent_of_the_owner_has_a_door(installed: Path) -> None:

@@ -51,6 +51,7 @@ def enclosed(profile: Profile, given: Mapping[str, str], home: Path, name: str) 
 
     ``name`` is how the variables begin that set it.
     """
+    profile = _inside(profile)
     hosts = tuple(given.get("HOSTS", "").replace(",", " ").split())
     server = _server(profile, given)
     if given.get("KEY_INSIDE", "").lower() in _YES:
@@ -79,6 +80,15 @@ def _made(
         environment={variable: text for variable, text in told.items() if text is not None},
         files={path: _file(text, values) for path, text in profile.files.items()},
         model=values.get("model") or "",
+    )
+
+
+def _inside(profile: Profile) -> Profile:
+    """Return a profile as it counts in a box."""
+    return replace(
+        profile,
+        environment={**profile.environment, **profile.inside.environment},
+        files={**profile.files, **profile.inside.files},
     )
 
 

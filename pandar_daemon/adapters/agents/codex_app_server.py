@@ -50,8 +50,8 @@ CLIENT: Final[Params] = {"name": "pandar", "title": "Pandar", "version": __versi
 TERMS: Final[Params] = {
     "approvalPolicy": "on-request",
     "approvalsReviewer": "user",
-    "sandbox": "workspace-write",
 }
+FENCE: Final[Params] = {"sandbox": "workspace-write"}
 SAID_MAX: Final = 1_000
 _STOPS: Final = {"completed": Stop.DONE, "interrupted": Stop.CANCELLED}
 _THOUGHTS: Final = frozenset({"item/reasoning/summaryTextDelta", "item/reasoning/textDelta"})
@@ -60,13 +60,17 @@ _THOUGHTS: Final = frozenset({"item/reasoning/summaryTextDelta", "item/reasoning
 class CodexDriver(Peer):
     """One conversation; see `ports.agents.Driver`.
 
-    ``prompt`` raises ``RuntimeError`` before `Ready` and during a turn.
+    ``prompt`` raises ``RuntimeError`` before `Ready` and during a turn. In a box it has no sandbox
+    of its own, but what its configuration there says.
     """
 
-    def __init__(self, now: Callable[[], Instant], quirks: Quirks | None = None) -> None:
+    def __init__(
+        self, now: Callable[[], Instant], quirks: Quirks | None = None, *, boxed: bool = False
+    ) -> None:
         self._quirks = quirks or Quirks(agent="codex", includes_cached=True)
         super().__init__(self._quirks.agent)
         self._now = now
+        self._terms = TERMS if boxed else {**TERMS, **FENCE}
         self._items = Items()
         self._cwd, self._wanted, self._turn = "", "", ""
         self._said = ""
@@ -113,7 +117,7 @@ class CodexDriver(Peer):
         self._out.append(self._resume() if self._wanted else self._begin())
 
     def _resume(self) -> bytes:
-        where = {"threadId": self._wanted, "cwd": self._cwd, "excludeTurns": True, **TERMS}
+        where = {"threadId": self._wanted, "cwd": self._cwd, "excludeTurns": True, **self._terms}
         return self._request("thread/resume", where, self._resumed)
 
     def _resumed(self, reply: Reply) -> None:
@@ -123,7 +127,7 @@ class CodexDriver(Peer):
             self._ready(reply, loaded=True)
 
     def _begin(self) -> bytes:
-        return self._request("thread/start", {"cwd": self._cwd, **TERMS}, self._begun)
+        return self._request("thread/start", {"cwd": self._cwd, **self._terms}, self._begun)
 
     def _begun(self, reply: Reply) -> None:
         if isinstance(reply, Failure):

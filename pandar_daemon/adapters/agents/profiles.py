@@ -18,6 +18,13 @@ ACP: Final = "acp"
 APP_SERVER: Final = "app-server"
 
 
+class Inside(Struct, frozen=True, kw_only=True):
+    """What an agent gets in a box, over what it gets anywhere."""
+
+    environment: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
+
+
 class Profile(Struct, frozen=True, kw_only=True):
     """One agent.
 
@@ -25,7 +32,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     ``environment`` is beside what every agent gets. An entry that names a value the owner did not
     set is left out, as is a line of a file that does. One of ``keys`` must be in the environment.
     ``server`` is where its model is when the owner names no other; of what that serves, ``paths``
-    are what the agent calls, and not batches or files of others.
+    are what the agent calls, and not batches or files of others. ``inside`` is what counts instead
+    in a box, where a sandbox of the agent's own could not be made.
     """
 
     name: str
@@ -42,6 +50,7 @@ class Profile(Struct, frozen=True, kw_only=True):
     denies_softly: bool = True
     driver: str = ACP
     quirks: Quirks = Quirks()
+    inside: Inside = Inside()
 
 
 CLAUDE: Final = Profile(
@@ -74,7 +83,6 @@ _CODEX_CONFIG: Final = """\
 model = $model
 model_provider = "owner"
 approval_policy = "on-request"
-sandbox_mode = "workspace-write"
 check_for_update_on_startup = false
 cli_auth_credentials_store = "file"
 [model_providers.owner]
@@ -94,6 +102,21 @@ exporter = "none"
 metrics_exporter = "none"
 trace_exporter = "none"
 """
+_CODEX_FENCED: Final = {".codex/config.toml": 'sandbox_mode = "workspace-write"\n' + _CODEX_CONFIG}
+# Its mode "danger-full-access" would ask nothing at all; these permissions have it ask as ever.
+_CODEX_INSIDE: Final = {
+    ".codex/config.toml": f"""\
+default_permissions = "pandar"
+{_CODEX_CONFIG}\
+[permissions.pandar.filesystem]
+":root" = "write"
+[permissions.pandar.network]
+enabled = true
+""",
+    ".codex/rules/pandar.rules": """\
+prefix_rule(pattern=["git", "push"], decision="prompt", justification="it leaves the box")
+""",
+}
 
 CODEX: Final = Profile(
     name="codex",
@@ -106,13 +129,16 @@ CODEX: Final = Profile(
         "INITIAL_AGENT_MODE": "workspace-write",
         "NO_BROWSER": "1",
     },
-    files={".codex/config.toml": _CODEX_CONFIG},
+    files=_CODEX_FENCED,
     defaults={"base_url": "https://api.openai.com/v1"},
     keys=(Key("OPENAI_API_KEY"),),
     server="https://api.openai.com/v1",
     paths=("/responses", "/responses/compact", "/models", "/models/*"),
     denies_softly=False,  # its only way to reject aborts the turn
     quirks=Quirks(agent="codex"),
+    inside=Inside(
+        environment={"INITIAL_AGENT_MODE": "permission-profile:pandar"}, files=_CODEX_INSIDE
+    ),
 )
 
 CODEX_APP_SERVER: Final = Profile(
@@ -128,6 +154,7 @@ CODEX_APP_SERVER: Final = Profile(
     paths=CODEX.paths,
     driver=APP_SERVER,
     quirks=Quirks(agent="codex", includes_cached=True, steers=True),
+    inside=Inside(files=_CODEX_INSIDE),
 )
 
 _GEMINI_SETTINGS: Final = """\
@@ -155,6 +182,8 @@ GEMINI: Final = Profile(
     server="https://generativelanguage.googleapis.com",
     paths=("/v1/models/*", "/v1beta/models/*", "/v1beta/models", "/v1alpha/models/*"),
     quirks=Quirks(agent="gemini", tells_by_title=True),
+    # Whatever a repository's settings ask for.
+    inside=Inside(environment={"GEMINI_SANDBOX": "false"}),
 )
 
 PROFILES: Final = {each.name: each for each in (CLAUDE, CODEX, GEMINI)}

@@ -128,11 +128,11 @@ class Registry:
             hosts=found.hosts,
         )
 
-    def driver(self, name: str) -> Driver:
-        """Return a new driver for it."""
+    def driver(self, name: str, *, boxed: bool = False) -> Driver:
+        """Return a new driver for it, as it was launched."""
         profile = self._profiles[name]
         if profile.driver == APP_SERVER:
-            return CodexDriver(self._now, profile.quirks)
+            return CodexDriver(self._now, profile.quirks, boxed=boxed)
         return AcpDriver(self._now, profile.quirks)
 
     def program(self, profile: Profile) -> Path:
