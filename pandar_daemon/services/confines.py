@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from events.confinement import ORDER, Level
+from events.confinement import ORDER, Confines, Level
 from events.running import Assignment
 from pandar_daemon.domain.egress import proxy_variables
 from pandar_daemon.ports import Box
@@ -49,13 +49,20 @@ def box_of(
             f" {house.weakest} (level under [sandbox] in its pandar.toml)",
             assignment.name,
         )
+    if confines.level is Level.NONE and assignment.rules.policy == _AUTO:
+        raise PermissionError(
+            errno.EPERM,
+            "approval_policy auto is not for sandbox none: nobody would stop it at anything",
+            assignment.name,
+        )
+    return enclosed_in(confines, house, reach, doors=doors)
+
+
+def enclosed_in(
+    confines: Confines, house: House, reach: Reach, *, doors: tuple[str, ...]
+) -> Box | None:
+    """Return the box of a process that is confined so, whoever lets it; ``None`` for no box."""
     if confines.level is Level.NONE:
-        if assignment.rules.policy == _AUTO:
-            raise PermissionError(
-                errno.EPERM,
-                "approval_policy auto is not for sandbox none: nobody would stop it at anything",
-                assignment.name,
-            )
         return None
     return Box(
         level=confines.level,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,14 +10,16 @@ from msgspec import Struct
 
 from events.confinement import Level
 from pandar_daemon.adapters.agents import install as packages
-from pandar_daemon.adapters.agents.greeting import greet, prepared
 from pandar_daemon.adapters.agents.registry import PREFIX, Registry
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.config import Settings
-from pandar_daemon.configuration import default_path, load
+from pandar_daemon.configuration import Configuration, default_path, load
 from pandar_daemon.ports import Clock
+from pandar_daemon.services.confines import House
 from pandar_daemon.services.verification import Check
 from pandar_daemon.wiring.configured import agent_settings
+from pandar_daemon.wiring.confining import chosen, house_of, unheld
+from pandar_daemon.wiring.trying import tried
 
 __all__ = ["Agent", "agents", "check_agents", "install_agents", "registry"]
 
@@ -72,9 +73,13 @@ def install_agents(
 
 
 async def check_agents(settings: Settings) -> list[Check]:
-    """Start each agent until it can be prompted, and say what is wrong and what to do."""
+    """Start each agent until it can be prompted, and say what is wrong and what to do.
+
+    Each in a box of the level tasks have; where none holds beside the others, which is told.
+    """
     known = registry(settings, SystemClock())
-    return [await _check(known, _agent(known, settings, name)) for name in known.names]
+    trial = await _trial(settings)
+    return [await _check(known, _agent(known, settings, name), trial) for name in known.names]
 
 
 def _folder(settings: Settings) -> Path:
@@ -82,7 +87,7 @@ def _folder(settings: Settings) -> Path:
 
 
 def _agent(known: Registry, settings: Settings, name: str) -> Agent:
-    missing, boxed = "", load(default_path(settings.data)).sandbox.level is not Level.NONE
+    missing, boxed = "", _configuration(settings).sandbox.level is not Level.NONE
     try:
         known.launched(name, Path("/"), boxed=boxed)
     except OSError as error:
@@ -93,18 +98,39 @@ def _agent(known: Registry, settings: Settings, name: str) -> Agent:
     return Agent(name=name, installed=version, pinned=packages.pinned(name), missing=missing)
 
 
-async def _check(known: Registry, agent: Agent) -> Check:
+def _configuration(settings: Settings) -> Configuration:
+    return chosen(load(default_path(settings.data)), settings)
+
+
+class _Trial(Struct, frozen=True, kw_only=True):
+    """How agents are tried: ``unheld`` is why it is in no box, though tasks are to be in one."""
+
+    house: House
+    level: Level
+    unheld: str = ""
+
+
+async def _trial(settings: Settings) -> _Trial:
+    configuration = _configuration(settings)
+    house, level = house_of(configuration, settings), configuration.sandbox.level
+    why = await unheld(level)
+    return _Trial(house=house, level=Level.NONE if why else level, unheld=why)
+
+
+async def _check(known: Registry, agent: Agent, trial: _Trial) -> Check:
     if agent.missing:
         return Check(name=agent.name, ok=None, detail="not set up", hint=agent.missing)
-    with tempfile.TemporaryDirectory(prefix="pandar-", ignore_cleanup_errors=True) as folder:
-        launch = known.launched(agent.name, prepared(Path(folder), "home"))
-        wrong = await greet(launch, known.driver(agent.name), prepared(Path(folder), "work"))
+    wrong = await tried(known, agent.name, trial.house, trial.level)
     if wrong:
         return Check(name=agent.name, ok=False, detail=wrong, hint=_hint(agent))
     if agent.installed != agent.pinned:
         detail = f"works, but is {agent.installed}, not {agent.pinned}"
         return Check(name=agent.name, ok=None, detail=detail, hint=_hint(agent))
-    return Check(name=agent.name, ok=True, detail=f"works {agent.installed}".strip())
+    detail = f"works {agent.installed}".strip()
+    if trial.unheld:
+        hint = f"tasks cannot be confined on this machine: {trial.unheld}"
+        return Check(name=agent.name, ok=None, detail=f"{detail}, in no box", hint=hint)
+    return Check(name=agent.name, ok=True, detail=detail)
 
 
 def _hint(agent: Agent) -> str:

@@ -6,14 +6,18 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from pandar_daemon.adapters.agents.greeting import greet, prepared
+from events.task import Json
+from pandar_daemon.adapters.agents.greeting import furnish, greet, prepared
 from pandar_daemon.adapters.agents.install import chosen, install, installed, pinned
 from pandar_daemon.adapters.agents.profiles import PROFILES
 from pandar_daemon.adapters.agents.registry import Registry
+from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.cli.app import run
+from pandar_daemon.ports import Spec
 from pandar_daemon.wiring.agents import Agent
 
 GEMINI = PROFILES["gemini"].package
@@ -98,7 +102,17 @@ async def test_tries_an_agent(tmp_path: Path, command: str, wrong: str) -> None:
     path = "/usr/bin:/bin"
     known = Registry(lambda: datetime.now(UTC), settings, packages=tmp_path, path=path)
     launch = known.launched("robot", prepared(tmp_path, "home"))
-    said = await greet(launch, known.driver("robot"), prepared(tmp_path, "work"))
+    furnish(launch)
+    work = prepared(tmp_path, "work")
+    spec = Spec(
+        execution_id=uuid4(),
+        argv=launch.argv,
+        cwd=str(work),
+        environment=launch.environment,
+        piped=True,
+    )
+    process = await Host(tmp_path / "host").start(spec)
+    said = await greet(process, known.driver("robot"), work)
     assert said.startswith(wrong)
     assert bool(said) is bool(wrong)
 
@@ -153,3 +167,49 @@ def test_an_old_version_is_told() -> None:
 
     old = Agent(name="codex", installed="1.0.0", pinned="2.0.0")
     assert agents_text([old]) == "codex  1.0.0 (this release is made for 2.0.0)  ready\n"
+
+
+def told_by_the_doctor(capsys: pytest.CaptureFixture[str], code: int, name: str) -> Json:
+    """Return what the doctor says of one agent."""
+    assert run(["agents", "doctor", "--json"]) == code
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    told: dict[str, Json] = {each["name"]: each for each in checks}
+    return told[name]
+
+
+@pytest.mark.parametrize(("level", "said"), [("bwrap", "No such file"), ("none", "only outside")])
+def test_the_doctor_starts_them_as_tasks_do(
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+    said: str,
+) -> None:
+    """In a box, unless tasks are to be in none."""
+    secret = data.parent / "secret"
+    secret.write_text("only outside\n")
+    monkeypatch.setenv("PANDAR_SANDBOX", level)
+    monkeypatch.setenv("PANDAR_AGENT_ROBOT_COMMAND", f"sh -c 'cat {secret} >&2; exit 1'")
+    told = told_by_the_doctor(capsys, 1, "robot")
+    assert told["detail"].startswith("robot ended before it said hello: ")
+    assert said in told["detail"]
+
+
+def test_the_doctor_says_that_there_is_no_box(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where none holds they are tried beside one, and why is told."""
+    monkeypatch.setenv("PANDAR_SANDBOX", "bwrap")
+    monkeypatch.setattr("pandar_daemon.adapters.sandbox.programs.bubblewrap", lambda: None)
+    told = told_by_the_doctor(capsys, 0, "demo")
+    assert (told["ok"], told["detail"]) == (None, "works, in no box")
+    assert "tasks cannot be confined on this machine: there is no bubblewrap" in told["hint"]
+
+
+def test_the_doctor_says_what_cannot_be_started(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that is not there is a fault of its settings."""
+    monkeypatch.setenv("PANDAR_AGENT_ROBOT_COMMAND", "/nowhere/robot")
+    told = told_by_the_doctor(capsys, 1, "robot")
+    assert "PANDAR_AGENT_ROBOT_COMMAND" in told["hint"]

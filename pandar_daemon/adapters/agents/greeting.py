@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pandar_daemon.domain.hearing import Broken, Heard, Ready
 from pandar_daemon.ports.agents import Driver, Launch
+from pandar_daemon.ports.processes import Process
 
 PATIENCE_SEC: Final = 60.0
-_CHUNK: Final = 65_536
+_KEPT: Final = 65_536
 _SHOWN_MAX: Final = 300
 
 
@@ -24,35 +22,8 @@ def prepared(folder: Path, name: str) -> Path:
     return made
 
 
-async def greet(launch: Launch, driver: Driver, folder: Path) -> str:
-    """Begin a session in an empty folder, and end it; return what is wrong, or nothing.
-
-    The agent's HOME is made as its launch wants it. Nothing of its process group is left.
-    """
-    _furnish(launch)
-    process = await asyncio.create_subprocess_exec(
-        *launch.argv,
-        env=dict(launch.environment),
-        cwd=folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    stderr = asyncio.create_task(_last(process.stderr))
-    try:
-        async with asyncio.timeout(PATIENCE_SEC):
-            broken = await _converse(process, driver, folder)
-    except TimeoutError:
-        broken = f"did not become ready within {PATIENCE_SEC:.0f} s"
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    said = await stderr
-    await process.wait()
-    return f"{broken}: {said}" if broken and said else broken
-
-
-def _furnish(launch: Launch) -> None:
+def furnish(launch: Launch) -> None:
+    """Make an agent's HOME as its launch wants it."""
     for path, text in launch.files.items():
         target = Path(launch.environment["HOME"]) / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,27 +31,43 @@ def _furnish(launch: Launch) -> None:
     Path(launch.environment["TMPDIR"]).mkdir(parents=True, exist_ok=True)
 
 
-async def _converse(process: asyncio.subprocess.Process, driver: Driver, folder: Path) -> str:
+async def greet(process: Process, driver: Driver, folder: Path) -> str:
+    """Begin a session in a folder, and end it; return what is wrong, or nothing.
+
+    The agent was started with pipes. Nothing of its process tree is left.
+    """
+    complaint = asyncio.create_task(_last(process))
+    try:
+        async with asyncio.timeout(PATIENCE_SEC):
+            broken = await _converse(process, driver, folder)
+    except TimeoutError:
+        broken = f"did not become ready within {PATIENCE_SEC:.0f} s"
+    finally:
+        await process.kill()
+        said = await complaint
+        await process.wait()
+    return f"{broken}: {said}" if broken and said else broken
+
+
+async def _converse(process: Process, driver: Driver, folder: Path) -> str:
     """Return why it cannot be prompted; empty when it can."""
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the process was started without pipes")
-    process.stdin.write(driver.open(str(folder)))
+    await process.talk.write(driver.open(str(folder)))
     while True:
-        heard, out = driver.receive(await process.stdout.read(_CHUNK))
-        process.stdin.write(out)
+        heard, out = driver.receive(await process.talk.read())
         for each in heard:
             if isinstance(each, Ready | Broken):
                 return _error(each)
+        await process.talk.write(out)
 
 
 def _error(heard: Heard) -> str:
     return heard.error if isinstance(heard, Broken) else ""
 
 
-async def _last(stream: asyncio.StreamReader | None) -> str:
-    """Return the last line somebody wrote, when nobody can write any more."""
+async def _last(process: Process) -> str:
+    """Return the last line it complained of, when nobody can any more."""
     kept = b""
-    while stream and (data := await stream.read(_CHUNK)):
-        kept = (kept + data)[-_CHUNK:]
-    lines = kept.decode(errors="replace").split("\n")
+    async for data in process.output():
+        kept = (kept + data)[-_KEPT:]
+    lines = kept.decode(errors="replace").splitlines()
     return next((line.strip()[:_SHOWN_MAX] for line in reversed(lines) if line.strip()), "")
