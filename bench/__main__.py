@@ -20,6 +20,7 @@ import structlog
 
 from bench import (
     appending,
+    box,
     clones,
     consent,
     crowd,
@@ -48,6 +49,7 @@ PARTS = (
     "redaction",
     "guard",
     "clones",
+    "box",
 )
 Measuring = Callable[[], Coroutine[object, object, list[Figure]]]
 
@@ -95,6 +97,7 @@ def _alone(data: Path, scale: Scale) -> Mapping[str, Measuring]:
         "redaction": lambda: redaction.measure(scale),
         "guard": guard.measure,
         "clones": lambda: clones.measure(data / "clones", scale),
+        "box": lambda: box.measure(data / "box", scale),
     }
 
 

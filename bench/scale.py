@@ -34,6 +34,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     redact_mb: int
     clone_files: int
     clone_rounds: int
+    boxes: int  # of each level
 
 
 FULL = Scale(
@@ -63,6 +64,7 @@ FULL = Scale(
     redact_mb=64,
     clone_files=10_000,
     clone_rounds=5,
+    boxes=30,
 )
 
 QUICK = Scale(
@@ -92,4 +94,5 @@ QUICK = Scale(
     redact_mb=16,
     clone_files=1_000,
     clone_rounds=2,
+    boxes=10,
 )

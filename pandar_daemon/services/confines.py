@@ -39,9 +39,13 @@ def box_of(
     """Return the box of a process of an execution, ``None`` where the owner wants none.
 
     Raises ``PermissionError`` for a task that is to be confined less than this runner allows, or
-    that runs unconfined and would be stopped at nothing.
+    that runs unconfined and would be stopped at nothing, or as `admit_agent` does. Of level
+    landlock there are no doors, so nobody behind them.
     """
     confines = assignment.confines
+    is_fenced = confines.level is Level.LANDLOCK
+    if assignment.prompt:
+        admit_agent(assignment)
     if ORDER.index(confines.level) > ORDER.index(house.weakest):
         raise PermissionError(
             errno.EPERM,
@@ -69,17 +73,29 @@ def enclosed_in(
         writable=(reach.folder, reach.home),
         readable=(*_places(house.path), *house.readable, *reach.readable),
         protected=reach.protected,
-        overlays=reach.overlays,
-        doors=doors,
+        overlays={} if is_fenced else reach.overlays,
+        doors=() if is_fenced else doors,
         limits=confines.limits,
     )
 
 
+def admit_agent(assignment: Assignment) -> None:
+    """Raise ``PermissionError`` where an agent could not reach its model."""
+    if assignment.confines.level is Level.LANDLOCK:
+        raise PermissionError(
+            errno.EPERM,
+            "sandbox landlock has no way out, so an agent cannot reach its model in it: it is for"
+            " plain commands, agents need level bwrap",
+            assignment.name,
+        )
+
+
 def inside(environment: Mapping[str, str], box: Box | None, shims: str) -> dict[str, str]:
-    """Return an environment for a box: its doors are found, and ``shims`` before other programs."""
+    """Return an environment for a box: its doors are found, and ``shims`` that lead there."""
     if box is None:
         return dict(environment)
-    path = ":".join(filter(None, (shims, environment.get("PATH", ""))))
+    first = shims if CONTROL in box.doors else ""
+    path = ":".join(filter(None, (first, environment.get("PATH", ""))))
     proxied = proxy_variables(PROXY_URL) if PROXY in box.doors else {}
     return {**proxied, **environment, "PATH": path}
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from events.confinement import Level
 from events.running import Assignment
 from pandar_daemon.ports import REMOVED, Launch, Spec
-from pandar_daemon.services.confines import box_of, inside
+from pandar_daemon.services.confines import admit_agent, box_of, inside
 from pandar_daemon.services.enclosing import Reach
 from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
@@ -83,6 +83,7 @@ def agent_spec(
 
     Raises ``OSError`` as `prepare` does.
     """
+    admit_agent(assignment)
     workspace, home = _folders(means.data, assignment.task_id, home_suffix)
     boxed = assignment.confines.level is not Level.NONE
     launch = means.agents.launch(assignment.agent or "", assignment, home, boxed=boxed)

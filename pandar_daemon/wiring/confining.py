@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from events.confinement import Level
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.sandbox import programs
-from pandar_daemon.adapters.sandbox.enclosing import Sandbox
+from pandar_daemon.adapters.sandbox.boxes import Boxes
 from pandar_daemon.adapters.sandbox.faults import ACCEPT
 from pandar_daemon.adapters.sandbox.selftest import fault
 from pandar_daemon.config import ConfigError, Settings
@@ -50,8 +50,7 @@ def house_of(configuration: Configuration, settings: Settings) -> House:
 
 def host_of(data: Path) -> Host:
     """Return what starts processes here, in boxes where there can be any."""
-    found = programs.bubblewrap()
-    return Host(data, sandbox=Sandbox(data / "sandbox", found) if found else None)
+    return Host(data, boxes=Boxes(data / "sandbox", programs.bubblewrap()))
 
 
 async def unheld(level: Level) -> str:

@@ -28,7 +28,7 @@ from pandar_daemon.ports import OutputKey
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
-from tests.support.boxes import sandbox_in
+from tests.support.boxes import boxes_in
 from tests.support.bus import connected, nats_process, serving
 from tests.support.daemon_script import DaemonScript
 from tests.support.trees import LEFT, LEFTOVERS, is_frozen, running_in
@@ -60,7 +60,7 @@ def runner_on(
         slots=slots,
         lease_ttl_sec=2.0,
         folders=DataFolders(data),
-        host=Host(data, grace_sec=0.3, sandbox=sandbox_in(data)),
+        host=Host(data, grace_sec=0.3, boxes=boxes_in(data)),
         spools=FileSpools(data / "spool"),
         outputs=NatsOutputs(bus),
         agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),

@@ -1,8 +1,8 @@
 """What surrounds a box in these tests, and the program that lets the hostile one loose in there.
 
-``python -m tests.isolation.arena NAME…`` makes it all in a fresh folder, does each of these in a
-box of its own, and prints a line of JSON for each: what came of it, by the account of who did it
-and by what is found outside afterwards. As root it runs in a mount namespace where all but that
+``python -m tests.isolation.arena LEVEL NAME…`` makes it all in a fresh folder, does each of these
+in a box of its own, and prints a line of JSON for each: what came of it, by the account of who did
+it and by what is found outside afterwards. As root it runs in a mount namespace where all but that
 folder can only be read, so that an attempt that succeeds does no harm.
 """
 
@@ -17,7 +17,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -27,7 +27,7 @@ from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.sandbox import programs
 from pandar_daemon.ports import Box, Spec
 from tests.isolation import inside
-from tests.support.boxes import sandbox_in
+from tests.support.boxes import boxes_in
 
 MARKER = "tests.isolation.arena"
 """In the command line of this program, and of no other."""
@@ -55,7 +55,8 @@ class Arena:
         (self.data / "workspaces" / "task-2" / "work.txt").write_text("made-up-secret")
         mirror = self.folder / "mirror"
         _make_repository(self.folder / "origin", mirror)
-        _git("clone", "-q", "--local", str(mirror), str(self.repository))
+        how = "--local" if self.level is Level.BWRAP else "--no-hardlinks"
+        _git("clone", "-q", how, str(mirror), str(self.repository))
         program = self.workspace / "inside.py"
         program.write_text(Path(inside.__file__).read_text())
         self.facts |= {
@@ -107,7 +108,7 @@ class Arena:
 
     def host(self) -> Host:
         """Return what starts boxes here."""
-        self._host = self._host or Host(self.data, grace_sec=0.3, sandbox=sandbox_in(self.data))
+        self._host = self._host or Host(self.data, grace_sec=0.3, boxes=boxes_in(self.data))
         return self._host
 
     def spec(self, *argv: str, limits: Limits = LIMITS) -> Spec:
@@ -154,7 +155,7 @@ class Arena:
         hooks = [path for path in (git / "hooks").rglob("*") if path.is_file()]
         beside = [path for path in (*self.folder.iterdir(), *self.data.iterdir()) if path.is_file()]
         beside += [path for path in (self.data / "workspaces").iterdir() if path.is_file()]
-        known = [*files, *hooks, *beside, git / "config"]
+        known = [*files, *hooks, *beside, *git.glob("config")]
         return {str(path): path.read_bytes() for path in known if not path.is_socket()}
 
 
@@ -183,17 +184,17 @@ async def arena(folder: Path, level: Level = Level.BWRAP) -> AsyncIterator[Arena
         yield made
 
 
-async def main(names: Sequence[str]) -> None:
+async def main(level: str, *names: str) -> None:
     """Do each of these in an arena of its own."""
     os.environ["PANDAR_RUNNER_TOKEN"] = "made-up-secret"
     base = Path(os.environ["ARENA"])
     for name in names:
         folder = base / secrets.token_hex(4)
         folder.mkdir()
-        async with arena(folder) as made:
+        async with arena(folder, Level(level)) as made:
             print(json.dumps(await made.act(name)), flush=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    asyncio.run(main(*sys.argv[1:]))

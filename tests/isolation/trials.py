@@ -1,6 +1,6 @@
 """What is tried on whole boxes: those that use too much, and those that will not end.
 
-``python -m tests.isolation.trials NAME…`` prints a line of JSON for each, as `arena` does.
+``python -m tests.isolation.trials LEVEL NAME…`` prints a line of JSON for each, as `arena` does.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from events.confinement import Limits
+from events.confinement import Level, Limits
 from pandar_daemon.adapters.process.tree import tree
 from tests.isolation.arena import Arena, arena
 
@@ -199,17 +199,17 @@ async def how_it_ended(made: Arena) -> object:
     return None if found == ([0, 3, 255], signal.SIGSEGV) else found
 
 
-async def main(names: Sequence[str]) -> None:
+async def main(level: str, *names: str) -> None:
     """Try each of these in an arena of its own."""
     base = Path(os.environ["ARENA"])
     for name in names:
         folder = base / secrets.token_hex(4)
         folder.mkdir()
-        async with arena(folder) as made:
+        async with arena(folder, Level(level)) as made:
             wrong = await TRIALS[name](made)
         print(json.dumps({"name": name, "wrong": repr(wrong) if wrong else ""}), flush=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    asyncio.run(main(*sys.argv[1:]))

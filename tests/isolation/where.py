@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from events.confinement import Level
+
 ORDINARY = 65_533
 """A user that has no account anywhere."""
 _PRIVATE = """
@@ -35,11 +37,14 @@ def users() -> list[str]:
 
 @cache
 def results(
-    who: str, names: Sequence[str], program: str = "tests.isolation.arena"
+    who: str,
+    names: Sequence[str],
+    program: str = "tests.isolation.arena",
+    level: Level = Level.BWRAP,
 ) -> Mapping[str, Mapping[str, object]]:
     """Return what came of each of these, done as root or as an ordinary user."""
     with tempfile.TemporaryDirectory(prefix="pandar-arena-", ignore_cleanup_errors=True) as folder:
-        done = run(who, ["-m", program, *names], Path(folder))
+        done = run(who, ["-m", program, level, *names], Path(folder))
     lines = [json.loads(line) for line in done.splitlines() if line.startswith("{")]
     return {line["name"]: line for line in lines}
 

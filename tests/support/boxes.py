@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pandar_daemon.adapters.sandbox import programs
-from pandar_daemon.adapters.sandbox.enclosing import Sandbox
+from pandar_daemon.adapters.sandbox.boxes import Boxes
 
 
-def sandbox_in(data: Path) -> Sandbox | None:
-    """Return what makes the boxes of a runner, ``None`` where there is no bubblewrap."""
-    found = programs.bubblewrap()
-    return Sandbox(data / "sandbox", found) if found else None
+def boxes_in(data: Path) -> Boxes:
+    """Return what makes the boxes of a runner, of those levels that can be had here."""
+    return Boxes(data / "sandbox", programs.bubblewrap())

@@ -26,7 +26,8 @@ from pandar_daemon.adapters.process.search import Search
 from pandar_daemon.adapters.process.talk import Keyboard, Pipes
 from pandar_daemon.adapters.process.tree import holders, send, tree
 from pandar_daemon.adapters.process.waits import reads
-from pandar_daemon.adapters.sandbox.enclosing import Broken, Enclosure, Sandbox
+from pandar_daemon.adapters.sandbox.boxes import Boxes
+from pandar_daemon.adapters.sandbox.enclosing import Broken, Enclosure
 from pandar_daemon.adapters.sandbox.faults import explain
 from pandar_daemon.ports import Exit, Spec
 
@@ -212,12 +213,10 @@ class Host:
     be; what is started keeps the limit we began with.
     """
 
-    def __init__(
-        self, data: Path, *, grace_sec: float = 3.0, sandbox: Sandbox | None = None
-    ) -> None:
-        """Enclose what is to be boxed by ``sandbox``; without one it is not started."""
+    def __init__(self, data: Path, *, grace_sec: float = 3.0, boxes: Boxes | None = None) -> None:
+        """Enclose what is to be boxed in one of ``boxes``; without them it is not started."""
         self._data = data.resolve()
-        self._sandbox = sandbox
+        self._boxes = boxes
         self._grace_sec = grace_sec
         self._lock: IO[str] | None = None
         self._descriptor_limit: int | None = None
@@ -237,9 +236,9 @@ class Host:
             raise
 
     def _enclose(self, spec: Spec, tags: Mapping[str, str]) -> Enclosure:
-        if self._sandbox is None:
+        if self._boxes is None:
             raise OSError(errno.ENOTSUP, "there is no sandbox on this machine", spec.argv[0])
-        return self._sandbox.enclose(spec, tags)
+        return self._boxes.enclose(spec, tags)
 
     async def _start(
         self, spec: Spec, tags: Mapping[str, str], enclosure: Enclosure | None
@@ -262,8 +261,8 @@ class Host:
         self._claim_data()
         self._retire(self._nursery)
         killed = await kill_tagged(f"{HOME_TAG}={self._data}")
-        if self._sandbox is not None:
-            self._sandbox.sweep()
+        if self._boxes is not None:
+            self._boxes.sweep()
         return killed
 
     def _request(self, spec: Spec, tags: Mapping[str, str], enclosure: Enclosure | None) -> Request:

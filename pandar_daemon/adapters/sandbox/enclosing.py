@@ -9,10 +9,11 @@ import py_compile
 import resource
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from events.confinement import Limits
@@ -45,18 +46,14 @@ class Broken(Exception):
 
 
 class Sandbox:
-    """The boxes of one runner; ``folder`` holds what they share, and is made when it is needed."""
+    """Boxes by bubblewrap; ``folder`` holds what they share, and is made when it is needed."""
 
-    def __init__(self, folder: Path, bwrap: str) -> None:
+    def __init__(self, folder: Path, bwrap: str, cgroups: Cgroups) -> None:
         self._folder = folder
         self._bwrap = bwrap
         self._filter: bytes | None = None
         self._own: Own | None = None
-        self.cgroups = Cgroups(folder)
-
-    def sweep(self) -> None:
-        """Remove what boxes of an earlier, killed runner left."""
-        self.cgroups.sweep()
+        self.cgroups = cgroups
 
     def enclose(self, spec: Spec, tags: Mapping[str, str]) -> Enclosure:
         """Return how to start a specification that has a box; raises ``OSError``."""
@@ -64,36 +61,45 @@ class Sandbox:
         own = self._own = self._own or _lay_out(self._folder)
         self._filter = self._filter or seccomp.filter_for()
         told = arguments(spec.box, own, tags)
+        names = [name for name in spec.box.doors if name in _DOORS]
+        words = b"".join(os.fsencode(word) + b"\0" for word in told)
+        setup_at, words_at, filter_at, lifeline_at = map(str, range(EXTRAS_FROM, EXTRAS_FROM + 4))
+        argv = (
+            *(self._bwrap, "--args", words_at, "--seccomp", filter_at, "--"),
+            *(programs.python(), "-I", "-S", "/run/pandar/init", setup_at, lifeline_at),
+            *(_DOORS[name] for name in names),
+        )
         group = self.cgroups.make(str(spec.execution_id), spec.box.limits)
-        environment = {**spec.environment, **tags}
-        tagged = replace(spec, environment=environment)
-        return Enclosure(tagged, self._bwrap, told, self._filter, group)
+        tagged = replace(spec, environment={**spec.environment, **tags})
+        return Enclosure(tagged, Made(argv=argv, files=(words, self._filter), doors=names), group)
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """How a box is made: by ``argv``, which reads ``files``, and then has these ``doors``.
+
+    It finds them from `EXTRAS_FROM` on: our end to talk by, the files, and the lifeline.
+    """
+
+    argv: tuple[str, ...]
+    files: tuple[bytes, ...]
+    doors: Sequence[str] = ()
 
 
 class Enclosure:
     """One box on its way: `argv` with descriptors, then `settle`, in the end `leave`."""
 
-    def __init__(
-        self, spec: Spec, bwrap: str, told: list[str], filter_: bytes, group: Group
-    ) -> None:
+    def __init__(self, spec: Spec, made: Made, group: Group) -> None:
         assert spec.box is not None  # noqa: S101 - as above
         self._spec, self._group = spec, group
-        self._limits = spec.box.limits
-        self._names = [name for name in spec.box.doors if name in _DOORS]
+        self._limits, self._names = spec.box.limits, made.doors
         ours, setup = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         ours.setblocking(False)  # noqa: FBT003 - the library's own signature
         self._setup = ours
         self._is_settling = False
-        words = b"".join(os.fsencode(word) + b"\0" for word in told)
-        self.descriptors = [setup.detach(), _in_memory(words), _in_memory(filter_)]
+        self.descriptors = [setup.detach(), *map(_in_memory, made.files)]
         """What goes along, in this order from `EXTRAS_FROM` on; the guardian adds the lifeline."""
-        setup_at, words_at, filter_at, lifeline_at = map(str, range(EXTRAS_FROM, EXTRAS_FROM + 4))
-        self.argv = (
-            *(bwrap, "--args", words_at, "--seccomp", filter_at, "--"),
-            *(programs.python(), "-I", "-S", "/run/pandar/init", setup_at, lifeline_at),
-            *(_DOORS[name] for name in self._names),
-        )
+        self.argv = made.argv
 
     async def settle(self) -> dict[str, socket.socket]:
         """Let the command start, and return the doors; raises `Broken`, or ``OSError``."""

@@ -26,6 +26,10 @@ import os
 import select
 import sys
 
+TYPE_CHECKING = False  # `typing` would be one more library
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 TEXTS_BYTES = 8
 """The length of a message, in bytes before it."""
 UNIX, TCP = "unix:", "tcp:"
@@ -36,28 +40,34 @@ _NAME = b"pandar-init\0"
 
 def main() -> None:
     """Run as ``init SETUP LIFELINE DOOR…``; a door is ``unix:PATH`` or ``tcp:PORT``."""
-    _hide()
+    hide()
     setup, lifeline = (_socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     for end in (setup, lifeline):
         os.set_inheritable(end.fileno(), False)  # noqa: FBT003 - the library's own signature
     doors = [_listen(door) for door in sys.argv[3:]]
-    wake, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    _signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
-    for number in (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
-        _signal.signal(number, _ignore)
-    _hand_out(setup, doors)
-    texts = _receive(setup, lifeline)
-    child = _start(texts, setup)
+    wake = wake_on_signals()
+    hand_out(setup, doors)
+    texts = receive(setup, lifeline)
+    child = start(texts, setup)
     setup.close()
     _attend(child, lifeline, wake)
 
 
-def _hide() -> None:
+def hide() -> None:
     """Let nobody else in the box look into us, or keep us from ending."""
     library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # this very program
     prctl = _ctypes.dlsym(library, "prctl")
     _ctypes.call_function(prctl, (_PR_SET_DUMPABLE, 0, 0, 0, 0))
     _ctypes.call_function(prctl, (_PR_SET_NAME, _NAME, 0, 0, 0))
+
+
+def wake_on_signals() -> int:
+    """Catch what is meant for the command, too; return what is readable when a child ended."""
+    wake, ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    _signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+    for number in (_signal.SIGCHLD, _signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
+        _signal.signal(number, _ignore)
+    return wake
 
 
 def _ignore(*_: object) -> None:
@@ -76,7 +86,8 @@ def _listen(door: str) -> _socket.socket:
     return listener
 
 
-def _hand_out(setup: _socket.socket, doors: list[_socket.socket]) -> None:
+def hand_out(setup: _socket.socket, doors: list[_socket.socket]) -> None:
+    """Say that we are ready, and give the doors away."""
     numbers = b"".join(door.fileno().to_bytes(4, sys.byteorder) for door in doors)
     rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if doors else []
     setup.sendmsg([b"ready\n"], rights)
@@ -84,7 +95,7 @@ def _hand_out(setup: _socket.socket, doors: list[_socket.socket]) -> None:
         door.close()
 
 
-def _receive(setup: _socket.socket, lifeline: _socket.socket) -> list[bytes]:
+def receive(setup: _socket.socket, lifeline: _socket.socket) -> list[bytes]:
     """Return what is to be run; end when nobody will say it any more."""
     data, length = b"", -1
     while length < 0 or len(data) < length:
@@ -98,12 +109,17 @@ def _receive(setup: _socket.socket, lifeline: _socket.socket) -> list[bytes]:
     return data.split(b"\0")
 
 
-def _start(texts: list[bytes], setup: _socket.socket) -> int:
-    """Start the command, and say so; end when it cannot be started, having said why."""
+def start(
+    texts: list[bytes], setup: _socket.socket, confine: Callable[[], None] | None = None
+) -> int:
+    """Start the command, and say so; end when it cannot be started, having said why.
+
+    ``confine`` is called last before it begins, where there is more to give up than limits.
+    """
     heard, said = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if not child:
-        os._exit(_become(texts, said))
+        os._exit(_become(texts, said, confine))
     os.close(said)
     failure = os.read(heard, 4096)
     os.close(heard)
@@ -113,7 +129,7 @@ def _start(texts: list[bytes], setup: _socket.socket) -> int:
     return child
 
 
-def _become(texts: list[bytes], said: int) -> int:
+def _become(texts: list[bytes], said: int, confine: Callable[[], None] | None) -> int:
     """In the child: become the command; return when that cannot be."""
     what = b"cwd"
     try:
@@ -124,6 +140,9 @@ def _become(texts: list[bytes], said: int) -> int:
         os.chdir(cwd)
         what = b"limits"
         _limit(limits)
+        what = b"sandbox"
+        if confine is not None:
+            confine()
         what = b"command"
         argv, pairs = rest[: int(count)], rest[int(count) :]
         environment = {name: value for name, _, value in (p.partition(b"=") for p in pairs)}
@@ -169,10 +188,11 @@ def _attend(child: int, lifeline: _socket.socket, wake: int) -> None:
             if not pid:
                 break
             if pid == child:
-                _end(lifeline, status)
+                end(lifeline, status)
 
 
-def _end(lifeline: _socket.socket, status: int) -> None:
+def end(lifeline: _socket.socket, status: int) -> None:
+    """End, having said how the command did."""
     try:  # noqa: SIM105 - a library file more would be paid for by every task
         lifeline.send(b"%d\n" % status)
     except OSError:

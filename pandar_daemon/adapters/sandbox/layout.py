@@ -80,6 +80,12 @@ def _apart() -> list[str]:
     ]
 
 
+def system() -> list[str]:
+    """Return where the programs of the system are, and the files of ``/etc`` they need."""
+    links = [f"/{name}" for name in _LINKS]
+    return ["/usr", *links, *(f"/etc/{name}" for name in _ETC)]
+
+
 def _system() -> Iterator[str]:
     yield from ("--ro-bind", "/usr", "/usr")
     for name in _LINKS:

@@ -63,8 +63,17 @@ _ABSENT: Final[dict[str, tuple[int, int]]] = {
     "io_uring_register": (427, 427),
     "clone3": (435, 435),  # its flags lie behind a pointer: libraries fall back to clone
 }
+_SHARED: Final[dict[str, tuple[int, int]]] = {
+    "shmget": (29, 194),
+    "shmat": (30, 196),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+}
+"""What leads to whoever has the same user, where there is no namespace between."""
 _CLONE: Final = ((56, 220), (272, 97))  # clone, unshare
 _SOCKET: Final = ((41, 198), (53, 199))  # socket, socketpair
+_LIMIT: Final = (302, 261)  # prlimit64
 _IOCTL: Final = (16, 29)
 _NEW_NAMESPACES: Final = 0x7E020000  # CLONE_NEWNS|CGROUP|UTS|IPC|USER|PID|NET
 _TYPING: Final = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
@@ -77,10 +86,12 @@ _NUMBER, _ARCHITECTURE, _FIRST, _SECOND = 0, 4, 16, 24  # where the kernel's rec
 _X32: Final = 0x40000000
 
 
-def filter_for(machine: str = "", families: Sequence[int] = _FAMILIES) -> bytes:
+def filter_for(machine: str = "", *, is_apart: bool = True) -> bytes:
     """Return the program for a machine, this one if none is named.
 
-    Raises ``NotImplementedError`` for an architecture whose numbers are not known here.
+    Who is not ``is_apart``, in namespaces of its own, gets no sockets but pairs of them, no memory
+    shared by name, and no say over the limits of other processes. Raises ``NotImplementedError``
+    for an architecture whose numbers are not known here.
     """
     machine = machine or platform.machine()
     if machine not in _ARCHITECTURES:
@@ -102,9 +113,18 @@ def filter_for(machine: str = "", families: Sequence[int] = _FAMILIES) -> bytes:
         program += _when(numbers[column], _FIRST, [_step(_ANY_BIT, _NEW_NAMESPACES, no=1)])
     typing = [_step(_EQUAL, _TYPING[0], yes=1), _step(_EQUAL, _TYPING[1], no=1)]
     program += _when(_IOCTL[column], _SECOND, typing)
-    for numbers in _SOCKET:
+    if not is_apart:
+        program += _kept_apart(column)
+    for numbers, families in zip(_SOCKET, (_FAMILIES if is_apart else (), _FAMILIES), strict=True):
         program += _known_families(numbers[column], families)
     return b"".join([*program, _step(_RETURN, _ALLOW)])
+
+
+def _kept_apart(column: int) -> list[bytes]:
+    program = _when(_LIMIT[column], _FIRST, [_step(_EQUAL, 0, yes=1)])
+    for numbers in _SHARED.values():
+        program += [_step(_EQUAL, numbers[column], no=1), _refusal(errno.ENOSYS)]
+    return program
 
 
 def _when(number: int, argument: int, test: list[bytes]) -> list[bytes]:
