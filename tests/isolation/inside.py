@@ -363,11 +363,14 @@ def open_a_raw_socket(_arena: Arena) -> object:
 @attempt
 def see_the_runner(arena: Arena) -> object:
     """Among all the processes there are."""
-    lines = [
-        Path(f"/proc/{pid}/cmdline").read_bytes()
-        for pid in filter(str.isdigit, os.listdir("/proc"))
-    ]
-    return any(arena["marker"].encode() in line for line in lines)
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if arena["marker"].encode() in line:
+            return pid
+    return None
 
 
 @attempt
