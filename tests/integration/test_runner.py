@@ -23,8 +23,10 @@ from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.adapters.nats.wire import NatsWire
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.process.spool import FileSpools
+from pandar_daemon.domain.egress import proxy_variables
 from pandar_daemon.domain.refusals import Rejected, Unavailable
 from pandar_daemon.ports import OutputKey
+from pandar_daemon.ports.sandbox import PROXY_URL
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
@@ -187,6 +189,7 @@ async def test_nothing_of_ours_is_inherited(
         *("PATH", "HOME", "TMPDIR", "USER", "LANG", "TERM"),
         *("PANDAR_EXECUTION_ID", "PANDAR_TASK_ID", "PANDAR_ATTEMPT", "PANDAR_RUNNER_HOME"),
         "PANDAR_PORT_BASE",
+        *proxy_variables(PROXY_URL),
     }
 
 
