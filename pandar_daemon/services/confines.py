@@ -39,11 +39,9 @@ def box_of(
     """Return the box of a process of an execution, ``None`` where the owner wants none.
 
     Raises ``PermissionError`` for a task that is to be confined less than this runner allows, or
-    that runs unconfined and would be stopped at nothing, or as `admit_agent` does. Of level
-    landlock there are no doors, so nobody behind them.
+    that runs unconfined and would be stopped at nothing, or as `admit_agent` does.
     """
     confines = assignment.confines
-    is_fenced = confines.level is Level.LANDLOCK
     if assignment.prompt:
         admit_agent(assignment)
     if ORDER.index(confines.level) > ORDER.index(house.weakest):
@@ -65,9 +63,13 @@ def box_of(
 def enclosed_in(
     confines: Confines, house: House, reach: Reach, *, doors: tuple[str, ...]
 ) -> Box | None:
-    """Return the box of a process that is confined so, whoever lets it; ``None`` for no box."""
+    """Return the box of a process that is confined so, whoever lets it; ``None`` for no box.
+
+    Of level landlock there are no doors, so nobody behind them.
+    """
     if confines.level is Level.NONE:
         return None
+    is_fenced = confines.level is Level.LANDLOCK
     return Box(
         level=confines.level,
         writable=(reach.folder, reach.home),
