@@ -95,8 +95,9 @@ class Consent:
             quorum=self._options.quorum,
             prevent_self_approval=self._options.prevent_self_approval,
         )
-        self._asking = asyncio.ensure_future(self._line.insist("ask", request))
-        await asyncio.shield(self._asking)
+        self._asking = asking = asyncio.ensure_future(self._line.insist("ask", request))
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(asking)  # the line above: who is cancelled here hears of no refusal
         return confirmation_id
 
     async def looks(self, confirmation_id: UUID) -> AsyncIterator[Decided]:

@@ -59,6 +59,16 @@ class Execution:
 
     async def run(self) -> None:
         """Return when nothing of it is left here and its report was answered, or is not due."""
+        try:
+            await self._run()
+        finally:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Insist on nothing any more: nobody is to be told for ever what no one wants to hear."""
+        self._line.is_lost = True
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(self._tell())
             await self._decided.wait()

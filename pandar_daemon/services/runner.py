@@ -340,6 +340,8 @@ class Runner:
             await execution.abandon()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_SEC)
+            for execution in self._executions.values():
+                execution.hang_up()
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

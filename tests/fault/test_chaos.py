@@ -1,5 +1,8 @@
 """Random faults on every process and server, under load; then the history is judged.
 
+All campaigns but the last run tasks as this user, who write down what they do in one file; those
+of the last are confined to boxes, and what they did is found in their folders.
+
 The seeds are fixed, so that a failure replays; `make soak` takes fresh ones.
 ``PANDAR_CHAOS_SEED`` and ``PANDAR_CHAOS_ROUNDS`` override seed and length.
 """
@@ -29,5 +32,15 @@ async def test_random_faults_break_no_promise(
 ) -> None:
     """Killed, stopped and woken at random moments, what is left is one consistent history."""
     report = await campaign(servers, database_url, tmp_path, seed=seed, rounds=ROUNDS)
+    assert not report.broken, f"{keep(report, tmp_path)}: {report.broken[:20]}"
+    assert report.rounds == ROUNDS
+
+
+async def test_random_faults_break_no_promise_about_boxes(
+    servers: TestServers, database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    """As much is true of tasks in boxes, and nothing of a box is left behind."""
+    seed = SEEDS[0] + CAMPAIGNS
+    report = await campaign(servers, database_url, tmp_path, seed=seed, rounds=ROUNDS, boxed=True)
     assert not report.broken, f"{keep(report, tmp_path)}: {report.broken[:20]}"
     assert report.rounds == ROUNDS

@@ -1,10 +1,11 @@
-"""A whole `pandar up`, killed, stopped, or robbed of a server while tasks run."""
+"""A whole `pandar up`, killed, stopped, or robbed of a server while tasks run in their boxes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,43 +18,52 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.fault, pytest.mark.timeout(180)]
 
+MARKS = "marks"
 RETRY = {"max_retries": 2, "on_lost": "retry"}
 FIRST_TIME = '[ "$PANDAR_ATTEMPT" -gt 1 ] || { %s sleep 600; }'
 COUNTING = """
 n=0
-while [ ! -e {go} ]; do
+while [ ! -e go ]; do
     n=$((n + 1))
-    echo "line $n" && echo $n >> {marks}
+    echo "line $n" && echo $n >> marks
     sleep 0.02
 done
 echo the end
 """
 
 
-async def file_all(running: Up, marks: Path) -> list[str]:
+def folder_of(running: Up, stream: str) -> Path:
+    """Return where a task works."""
+    return running.data.resolve() / "workspaces" / stream
+
+
+def all_marks(running: Up, streams: list[str]) -> Counter[str]:
+    """Return how often each attempt of these tasks ran."""
+    return sum((marks_of(folder_of(running, each) / MARKS) for each in streams), Counter())
+
+
+async def file_all(running: Up) -> list[str]:
     """File tasks that hang at their first attempt, one with children that hide."""
     hidden, plain = FIRST_TIME % LEFTOVERS.strip(), FIRST_TIME % ""
     async with asking(running.nats_url, running.token) as asker:
         tasks = [
-            await file_task(asker, n, marks, RETRY, command)
+            await file_task(asker, n, MARKS, RETRY, command)
             for n, command in enumerate((hidden, plain, plain))
         ]
     return [task.stream for task in tasks]
 
 
-async def all_run(running: Up, streams: list[str], marks: Path) -> None:
+async def all_run(running: Up, streams: list[str]) -> None:
     """Return once every task runs, the first one with all its children."""
-    workspace = running.data.resolve() / "workspaces" / streams[0]
-    await until(lambda: len(marks_of(marks)) == len(streams))
-    await until(lambda: len(running_in(workspace)) >= LEFT)
+    await until(lambda: len(all_marks(running, streams)) == len(streams))
+    await until(lambda: len(running_in(folder_of(running, streams[0]))) >= LEFT)
 
 
-async def test_killed_as_a_whole(tmp_path: Path) -> None:
+async def test_killed_as_a_whole() -> None:
     """Every process ends by itself; the next start finishes every task, no attempt run twice."""
-    marks = tmp_path / "marks"
     async with up(PANDAR_LEASE_TTL_SEC="2") as running:
-        streams = await file_all(running, marks)
-        await all_run(running, streams, marks)
+        streams = await file_all(running)
+        await all_run(running, streams)
         pids = running.processes()
         assert {running.server("postgres"), running.server("nats-server")} <= pids
         await running.program.kill()
@@ -65,7 +75,7 @@ async def test_killed_as_a_whole(tmp_path: Path) -> None:
         await running.start()
         await all_over(running.database_url, streams)
         attempts = [f"{n}/{attempt}" for n in range(len(streams)) for attempt in (1, 2)]
-        assert marks_of(marks) == dict.fromkeys(attempts, 1)
+        assert all_marks(running, streams) == dict.fromkeys(attempts, 1)
         async with running.owner() as owner:
             for stream in streams:
                 row = await row_of_ended(owner, int(stream.partition("-")[2]))
@@ -75,12 +85,11 @@ async def test_killed_as_a_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_stopped_while_a_task_runs(number: signal.Signals, tmp_path: Path) -> None:
+async def test_stopped_while_a_task_runs(number: signal.Signals) -> None:
     """It ends with 0, and no process of it or of the task is left."""
-    marks = tmp_path / "marks"
     async with up() as running:
-        streams = await file_all(running, marks)
-        await all_run(running, streams, marks)
+        streams = await file_all(running)
+        await all_run(running, streams)
         pids = running.processes()
         assert await running.stop(number) == 0, running.program.printed
         assert running.left() == []
@@ -89,12 +98,12 @@ async def test_stopped_while_a_task_runs(number: signal.Signals, tmp_path: Path)
 
 
 @pytest.mark.parametrize("victim", ["postgres", "nats-server"])
-async def test_a_killed_server_is_replaced(victim: str, tmp_path: Path) -> None:
+async def test_a_killed_server_is_replaced(victim: str) -> None:
     """A task that runs meanwhile ends as the attempt it began as, with all its output."""
-    go, marks = tmp_path / "go", tmp_path / "marks"
     async with up() as running, running.owner() as owner:
-        command = COUNTING.format(go=go, marks=marks)
-        task = await owner.task(1, command=command, auto_start=True)
+        task = await owner.task(1, command=COUNTING, auto_start=True)
+        folder = folder_of(running, f"task-{task}")
+        go, marks = folder / "go", folder / MARKS
         await until(lambda: len(marks_of(marks)) >= 10)
         killed = running.server(victim)
         assert killed is not None

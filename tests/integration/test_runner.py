@@ -384,6 +384,24 @@ async def test_a_refused_report_is_dropped(
     assert len(daemon.requests("finish")) == 1
 
 
+async def test_nothing_is_insisted_on_for_an_execution_that_is_over(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """What nobody answered before its end, nobody is asked for ever after."""
+    execution = daemon.offer('read -p "Which colour? " colour')
+    daemon.refuse["ask"] = [Unavailable("no")] * 1_000
+    async with running(runner_on(bus, tmp_path)) as runner:
+        await until(lambda: daemon.requests("ask"))
+        daemon.leases[execution] = LeaseState.CANCEL
+        await until(lambda: execution in daemon.finished and not runner.running)
+        await until(lambda: not insisting())
+
+
+def insisting() -> list[asyncio.Task[object]]:
+    """Return the tasks that ask the daemon for something until they are answered."""
+    return [task for task in asyncio.all_tasks() if "Line.insist" in repr(task.get_coro())]
+
+
 async def test_draining(bus: NatsConnection, daemon: DaemonScript, tmp_path: Path) -> None:
     """A drained runner finishes what runs and claims no more; its heartbeat says so."""
     execution = daemon.offer("until test -e go; do sleep 0.05; done")

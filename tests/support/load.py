@@ -56,7 +56,7 @@ async def insist(asker: Asker, subject: str, body: bytes, command_id: str) -> do
 
 
 async def file_task(
-    asker: Asker, n: int, marks: Path, metadata: Json | None = None, command: str = "true"
+    asker: Asker, n: int, marks: Path | str, metadata: Json | None = None, command: str = "true"
 ) -> do.Accepted:
     """File a task that writes ``n/attempt`` to the marks, then does ``command``."""
     line = f"echo {n}/$PANDAR_ATTEMPT >> {marks}; {command}"
