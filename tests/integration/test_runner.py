@@ -179,7 +179,7 @@ async def test_where_it_runs(bus: NatsConnection, daemon: DaemonScript, tmp_path
 async def test_nothing_of_ours_is_inherited(
     bus: NatsConnection, daemon: DaemonScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment is built from nothing."""
+    """The environment is built from nothing, and says where the way out of its box is."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "made-up")
     execution = daemon.offer("exec env")
     async with running(runner_on(bus, tmp_path)):
