@@ -31,6 +31,10 @@ class House(Struct, frozen=True, kw_only=True):
 
 
 DOORS: Final = (PROXY, CONTROL)
+NO_AGENT: Final = (
+    "sandbox landlock has no way out, so an agent cannot reach its model in it: it is for"
+    " plain commands, agents need level bwrap"
+)
 
 
 def box_of(
@@ -84,12 +88,7 @@ def enclosed_in(
 def admit_agent(assignment: Assignment) -> None:
     """Raise ``PermissionError`` where an agent could not reach its model."""
     if assignment.confines.level is Level.LANDLOCK:
-        raise PermissionError(
-            errno.EPERM,
-            "sandbox landlock has no way out, so an agent cannot reach its model in it: it is for"
-            " plain commands, agents need level bwrap",
-            assignment.name,
-        )
+        raise PermissionError(errno.EPERM, NO_AGENT, assignment.name)
 
 
 def inside(environment: Mapping[str, str], box: Box | None, shims: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.config import Settings
 from pandar_daemon.configuration import Configuration, default_path, load
 from pandar_daemon.ports import Clock
-from pandar_daemon.services.confines import House
+from pandar_daemon.services.confines import NO_AGENT, House
 from pandar_daemon.services.verification import Check
 from pandar_daemon.wiring.configured import agent_settings
 from pandar_daemon.wiring.confining import chosen, house_of, unheld
@@ -120,6 +120,8 @@ async def _trial(settings: Settings) -> _Trial:
 async def _check(known: Registry, agent: Agent, trial: _Trial) -> Check:
     if agent.missing:
         return Check(name=agent.name, ok=None, detail="not set up", hint=agent.missing)
+    if trial.level is Level.LANDLOCK:
+        return Check(name=agent.name, ok=False, detail=NO_AGENT)
     wrong = await tried(known, agent.name, trial.house, trial.level)
     if wrong:
         return Check(name=agent.name, ok=False, detail=wrong, hint=_hint(agent))
