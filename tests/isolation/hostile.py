@@ -159,9 +159,19 @@ def _curl(host: str) -> str:
 
 @act
 def pushes(facts: Facts) -> object:
-    """To main, with force, in every spelling we know; return code and words of each."""
+    """To main, with force, in every second spelling we know; return code and words of each."""
+    return _pushed(facts, _spellings(facts)[::2])
+
+
+@act
+def other_pushes(facts: Facts) -> object:
+    """The others."""
+    return _pushed(facts, _spellings(facts)[1::2])
+
+
+def _pushed(facts: Facts, spellings: list[str]) -> object:
     commit(facts)
-    return {spelling: _run("sh", "-c", spelling) for spelling in _spellings(facts)}
+    return {spelling: _run("sh", "-c", spelling) for spelling in spellings}
 
 
 def _spellings(facts: Facts) -> list[str]:
@@ -200,6 +210,51 @@ def _spellings(facts: Facts) -> list[str]:
         f"{REAL_GIT} push --force {facts['bare']} HEAD:main",
         f"git push --force {facts['guessed']} HEAD:main",
     ]
+
+
+@act
+def orders(facts: Facts) -> object:
+    """Orders at the control door by which a program outside would be run; return what is said."""
+    program = f"touch {facts['canary']}/ran"
+    words = [
+        ["git", "push", f"ext::sh -c '{program}'", "HEAD:main"],
+        ["git", "push", f"--receive-pack={program};", "origin", "HEAD:main"],
+        ["git", "push", f"--exec={program};", "origin", "HEAD:main"],
+        ["git", "-c", f"core.sshCommand={program} #", "push", "-f", "origin", "HEAD:main"],
+        ["git", "-c", f"alias.push=!{program}", "push", "-f", "origin", "HEAD:main"],
+        ["git", f"--exec-path={facts['canary']}", "push", "-f", "origin", "HEAD:main"],
+        ["git", "push", "origin", f"HEAD:main;{program}"],
+        ["git", "push", "origin", f"$({program}):main"],
+        ["git", "push", f"--push-option=`{program}`", "-f", "--repo=/etc", "origin", "HEAD:main"],
+        ["git", "fetch", f"--upload-pack={program};", "origin"],
+        ["git", "clone", "-u", program, "origin", "x"],
+        ["git", "archive", f"--remote=ext::{program}", "HEAD"],
+        ["sh", "-c", program],
+        ["gh", "pr", "create", "--body", f"$({program})"],
+        ["pandar-secret", "run", "API_KEY"],
+        ["pandar-secret", "run", "../API_KEY", "--", "env"],
+        ["../../bin/sh", "-c", program],
+    ]
+    asked: list[Facts] = [{"tool": tool, "argv": argv, "cwd": os.getcwd()} for tool, *argv in words]
+    asked += [{"tool": "git", "argv": ["push"], "cwd": facts["bare"]}, {"tool": "git", "env": {}}]
+    return [[str(order), _ordered(order)] for order in asked]
+
+
+def _ordered(order: Facts) -> str:
+    """Return how an order ended: its code, what is to be run inside, or that we are hung up on."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(60)
+        door.connect("/run/pandar/control")
+        body = json.dumps(order).encode()
+        door.sendall(len(body).to_bytes(4, "big") + body)
+        source = door.makefile("rb")
+        while len(head := source.read(4)) == 4:
+            piece = json.loads(source.read(int.from_bytes(head, "big")))
+            if "run" in piece:
+                return "run inside"
+            if "exit" in piece:
+                return f"exit {piece['exit']}"
+    return "hung up"
 
 
 # --- others' files ---------------------------------------------------------------------------
