@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,8 +10,23 @@ import pytest
 import structlog
 
 from pandar_daemon.adapters.process.host import Host
+from tests.support.boxes import UNHELD, fault_here
 from tests.support.clock import ManualClock
 from tests.support.servers import TestServers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find out once, for all workers, whether a box holds on this machine."""
+    if not hasattr(config, "workerinput"):
+        why = fault_here()
+        if why:
+            os.environ[UNHELD], os.environ["PANDAR_SANDBOX"] = why, "none"
+
+
+def pytest_report_header() -> list[str]:
+    """Say so where tasks cannot be confined: what is about that is skipped."""
+    why = os.environ.get(UNHELD)
+    return [f"NO BOX HOLDS HERE, tests of it are skipped: {why}"] if why else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -34,6 +34,7 @@ def clean_environment(data: Path, extra: Mapping[str, str] | None = None) -> dic
         "NO_COLOR": "1",
         "PANDAR_DATA": str(data),
         "PANDAR_LOG_FORMAT": "json",
+        **{name: os.environ[name] for name in ("PANDAR_SANDBOX",) if name in os.environ},
         **(extra or {}),
     }
 
