@@ -198,7 +198,8 @@ def _blocked(event: EgressBlocked) -> str:
 @summary.register
 def _pushed(event: TaskPushed) -> str:
     names = ", ".join(ref.ref.removeprefix("refs/heads/") for ref in event.refs)
-    return f"Pushed {names[:200]} to {event.remote[:200]}: {event.commits} new commits"
+    noun = "commit" if event.commits == 1 else "commits"
+    return f"Pushed {names[:200]} to {event.remote[:200]}: {event.commits} new {noun}"
 
 
 @summary.register
