@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from pandar_daemon.adapters.process.host import Host
 from tests.support.boxes import UNHELD, fault_here
 from tests.support.clock import ManualClock
 from tests.support.servers import TestServers
+
+settings.register_profile("pandar", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pandar")  # how long something takes depends on who else is working here
 
 
 def pytest_configure(config: pytest.Config) -> None:
