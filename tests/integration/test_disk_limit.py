@@ -28,13 +28,14 @@ from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
 from tests.contract.test_folders import private_mounts
 from tests.integration.test_runner import running
+from tests.support.boxes import boxes_in
 from tests.support.bus import connected, serving
 from tests.support.daemon_script import DaemonScript
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 CLOCK = SystemClock()
-FILL = "while :; do head -c 1000000 /dev/zero >> fill; done"
+FILL = "n=0; while :; do n=$((n+1)); head -c 1000000 /dev/zero > fill-$n; done"
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def runner_with_room(bus: NatsConnection, data: Path, reserve_bytes: int) -> Run
         data=data,
         slots=2,
         lease_ttl_sec=2.0,
-        host=Host(data, grace_sec=0.3),
+        host=Host(data, grace_sec=0.3, boxes=boxes_in(data)),
         folders=DataFolders(data),
         spools=FileSpools(data / "spool"),
         outputs=NatsOutputs(bus),
