@@ -39,6 +39,7 @@ from pandar_daemon.wiring.places import Place
 from pandar_daemon.wiring.roles import services
 from pandar_daemon.wiring.vaults import vault
 from projections.models import MODELS
+from tests.support.daemon import for_tests
 from tests.support.sse import Stream, events
 
 Reply = aiohttp.ClientResponse
@@ -188,6 +189,7 @@ async def running_api(
     roles: tuple[str, ...] = ("commands", "relay", "projector"),
 ) -> AsyncIterator[Api]:
     """Run the roles behind the API, and the API with these limits, while the context lasts."""
+    for_tests(data)
     settings = Settings(data=data)
     stop, open_doors = asyncio.Event(), asyncio.Semaphore(0)
     async with AsyncExitStack() as stack:

@@ -39,7 +39,7 @@ def clean_environment(data: Path, extra: Mapping[str, str] | None = None) -> dic
     }
 
 
-def _for_tests(data: Path) -> None:
+def for_tests(data: Path) -> None:
     """Let one user do what a crowd does, and boxes see our agents, unless a test sets its own."""
     file = data / "pandar.toml"
     if not file.exists():
@@ -61,7 +61,7 @@ class Program:
         cls, *arguments: str, data: Path, name: str, extra: Mapping[str, str] | None = None
     ) -> Program:
         """Start ``python -m pandar_daemon`` with arguments in a session of its own."""
-        _for_tests(data)
+        for_tests(data)
         out = data / f"{name}.out"
         with out.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
