@@ -167,11 +167,11 @@ class Giver:
                     return None
                 if not slots.busy.isdisjoint(item.reserve):
                     return None
-                ground = await self._ground(loaded.state)
                 match await self._append(item):
                     case Appended(position=position):
                         slots.busy.update(item.reserve)
                         task = self._streams.advance(TASK, loaded, item, position)
+                        ground = await self._ground(task)  # nobody's append waits for it
                         return _assignment(task, item.traceparent, self._terms, ground)
                     case Replayed():
                         slots.answered = True

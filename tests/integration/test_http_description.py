@@ -67,7 +67,7 @@ async def test_answers_have_the_described_shape(api: Api) -> None:
         if method == "GET" and of.security is None and of.answer is not None:
             number = task if path.startswith("/tasks") else 1
             path = path.replace("{id}", str(number)) + ("?q=t" if "search" in path else "")
-            if "{" in path:
+            if "{" in path or path.endswith("/diff"):
                 continue  # nothing of that kind is there; their own tests hold them to their shape
             _is(await person.get(path), of.answer)
     _is(await person.post(f"/tasks/{task}/retry"), answers.Task)

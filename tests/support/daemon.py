@@ -42,7 +42,7 @@ def clean_environment(data: Path, extra: Mapping[str, str] | None = None) -> dic
 def for_tests(data: Path) -> None:
     """Let one user do what a crowd does, and boxes see our agents, unless a test sets its own."""
     file = data / "pandar.toml"
-    if not file.exists():
+    if data.exists() and not file.exists():
         many = ("requests_per_minute", "commands_per_minute")
         readable = json.dumps([*of_python(), str(Path(__file__).parents[1])])
         limits = [f"{name} = 1_000_000" for name in many]

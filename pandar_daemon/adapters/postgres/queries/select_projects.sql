@@ -1,4 +1,4 @@
-SELECT id, name, git_url, description, owner, created_at, updated_at, version, position
+SELECT projects.*
 FROM views.projects
 WHERE $1::bigint[] IS NULL OR id = ANY ($1)
 ORDER BY id
