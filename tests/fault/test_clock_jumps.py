@@ -111,7 +111,7 @@ async def test_no_lease_is_lost_and_no_lead_stolen(
     hours: int,
 ) -> None:
     """One machine's clock jumps while another's is right; a task runs through all of it."""
-    settings = Settings(data=tmp_path, lease_ttl_sec=LEASE_TTL_SEC)
+    settings = Settings(data=tmp_path, lease_ttl_sec=LEASE_TTL_SEC, sandbox="none")
     place = Place(database_url=database_url, nats_url=nats_url)
     go, lines = tmp_path / "go", tmp_path / "lines"
     async with AsyncExitStack() as stack:
