@@ -74,7 +74,7 @@ HARMLESS: Final = (
     "pip install sk-learn scikit-learn sk-learn-contrib-something-quite-long-indeed",
     "set AKIA as the prefix; AKIAIOSFODNN7" + "EXAMPLE is from the manual",
     "wJalrXUtnFEMI/K7MDENG/bPxRfiCY" + "EXAMPLEKEY",
-    "npm_config_registry=https://registry.npmjs.org/ npm_lifecycle_event",
+    "npm_config_registry=https://packages.example.org/ npm_lifecycle_event",
     "hf_hub_download(repo_id='bert-base-uncased')",
     "ghp_ is how a token begins; eyJ is how JSON begins in base64",
     "A Bearer token is needed; bearer authentication; Authorization: required",

@@ -116,14 +116,14 @@ def test_what_is_never_done_is_added() -> None:
 
 def test_hosts_are_those_both_name() -> None:
     """Wider, narrower, with and without ports."""
-    confines = Confines(hosts=["pypi.org", "*.example.org", "git.local:8443"])
+    confines = Confines(hosts=["packages.test", "*.example.org", "git.local:8443"])
 
     def hosts(*names: str) -> list[str]:
         return narrow_by(Rules(), confines, {"hosts": list(names)}).confines.hosts
 
-    assert hosts("pypi.org") == ["pypi.org"]
-    assert hosts("PyPI.org:443") == ["pypi.org:443"]
-    assert hosts("pypi.org:22") == []
+    assert hosts("packages.test") == ["packages.test"]
+    assert hosts("Packages.Test:443") == ["packages.test:443"]
+    assert hosts("packages.test:22") == []
     assert hosts("a.example.org", "*.b.example.org") == ["a.example.org", "*.b.example.org"]
     assert hosts("*.org") == [], "which means nobody, for it means too many"
     assert hosts("example.org.", "b.EXAMPLE.org.") == ["b.example.org"]
