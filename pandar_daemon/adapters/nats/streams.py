@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from events import subjects
 from pandar_daemon.adapters.nats.jetstream import (
     DAY_SEC,
@@ -95,28 +97,29 @@ def retired_events(epoch: int, replicas: int) -> StreamConfig:
 
 def diffs(replicas: int, max_bytes: int) -> StreamConfig:
     """Return the stream of what tasks changed: thirty days, and never more than ``max_bytes``."""
-    return StreamConfig(
-        name=subjects.DIFFS_STREAM,
+    return replace(
+        _capped(subjects.DIFFS_STREAM, subjects.DIFFS, replicas, max_bytes),
         description="Patches by project, task and checkpoint",
-        subjects=(f"{subjects.DIFFS}.>",),
-        compression="s2",
-        num_replicas=replicas,
         max_age=30 * DAY_SEC * SECOND,
-        max_bytes=max_bytes,
-        duplicate_window=DUPLICATE_WINDOW,
     )
 
 
 def output(replicas: int, max_bytes: int) -> StreamConfig:
     """Return the stream of agent output: seven days, and never more than ``max_bytes``."""
-    return StreamConfig(
-        name=subjects.OUTPUT_STREAM,
+    return replace(
+        _capped(subjects.OUTPUT_STREAM, subjects.OUTPUT, replicas, max_bytes),
         description="Agent output by project, task and attempt",
-        subjects=(f"{subjects.OUTPUT}.>",),
+        max_age=7 * DAY_SEC * SECOND,
+        republish=Republish(src=f"{subjects.OUTPUT}.>", dest=f"{subjects.LIVE_OUTPUT}.>"),
+    )
+
+
+def _capped(name: str, root: str, replicas: int, max_bytes: int) -> StreamConfig:
+    return StreamConfig(
+        name=name,
+        subjects=(f"{root}.>",),
         compression="s2",
         num_replicas=replicas,
-        max_age=7 * DAY_SEC * SECOND,
         max_bytes=max_bytes,
         duplicate_window=DUPLICATE_WINDOW,
-        republish=Republish(src=f"{subjects.OUTPUT}.>", dest=f"{subjects.LIVE_OUTPUT}.>"),
     )
