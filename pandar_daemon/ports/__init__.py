@@ -63,7 +63,7 @@ from pandar_daemon.ports.sandbox import (
     Permission,
     Upstream,
 )
-from pandar_daemon.ports.storage import REMOVED, Cleared, Folders, Space
+from pandar_daemon.ports.storage import HELPER, REMOVED, Cleared, Folders, Space
 from pandar_daemon.ports.time import Clock
 from pandar_daemon.ports.usage import UsageBy, UsageFilter, UsageReads
 from pandar_daemon.ports.vault import KeyInUse, Locked, Secret, SecretReads, Vault
@@ -78,6 +78,7 @@ from pandar_daemon.ports.views import (
 )
 
 __all__ = [
+    "HELPER",
     "REMOVED",
     "Agents",
     "Append",

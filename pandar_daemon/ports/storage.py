@@ -13,6 +13,8 @@ from msgspec import Struct
 
 REMOVED: Final = "removed"
 """The folder, in the data directory, of an empty file for each task whose folders were removed."""
+HELPER: Final = "-proxy"
+"""What the name of a folder ends with that is for the agent who answers another's questions."""
 
 
 class Space(Struct, frozen=True, kw_only=True):

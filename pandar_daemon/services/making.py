@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ class Tree(Struct, frozen=True, kw_only=True):
 
     ``protected`` are files in it that may only be read: git's settings and hooks, and what the
     mirror and other clones have too. ``environment`` is for what runs in it, ``setup`` is still to
-    be run. ``scratch`` is room for our own git.
+    be run. ``scratch`` is room for our own git, there for a clone alone.
     """
 
     path: str
@@ -82,8 +83,7 @@ class Making:
         self._enclose = enclose
         self._since = since
         self._admission = admission
-        self.workspace = _folder(places.workspaces / f"task-{self._task}")
-        self._scratch = _folder(places.records.folder / f"task-{self._task}")
+        self.workspace = folder_in(places.workspaces, f"task-{self._task}")
 
     def plain(self) -> Tree:
         """Return the folder as it is."""
@@ -95,6 +95,7 @@ class Making:
         same = repository is not None and repository.url == kept.url
         if repository is not None and same and self._assignment.resume is None:
             await self._check_base(repository, kept)
+        folder_in(self._scratch.parent, self._scratch.name)
         return self._tree(kept, await asyncio.to_thread(self._protected, kept))
 
     async def clone(self, repository: Repository) -> Tree:
@@ -112,6 +113,10 @@ class Making:
             raise
         self._places.records.keep(self._task, kept)
         return self._tree(kept, protected)
+
+    @cached_property
+    def _scratch(self) -> Path:
+        return self._places.records.folder.resolve() / f"task-{self._task}"
 
     async def _check_base(self, repository: Repository, kept: Kept) -> None:
         """Raise `Unprepared` when the base branch is gone, or has another history now."""
@@ -145,7 +150,7 @@ class Making:
         if left:
             raise OSError(f"cannot be moved out of the way: {', '.join(left)}")
         for folder in (self.workspace, self._scratch):
-            _folder(folder)
+            folder_in(folder.parent, folder.name)
         self._places.records.keep(self._task, Kept())
         await self._clear()
 
@@ -212,7 +217,7 @@ class Making:
         pending = kept.branch and not kept.set_up and repository is not None
         return Tree(
             path=str(self.workspace),
-            scratch=str(self._scratch),
+            scratch=str(self._scratch) if kept.branch else "",
             branch=kept.branch,
             base=kept.base,
             protected=protected,
@@ -221,6 +226,20 @@ class Making:
         )
 
 
-def _folder(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path.resolve()
+def folder_in(parent: Path, name: str) -> Path:
+    """Return the path, without links, of a folder of ours, made unless it is there already.
+
+    Raises ``OSError`` when it cannot be made.
+    """
+    path = parent.resolve() / name
+    try:
+        path.mkdir(mode=0o700)
+    except FileNotFoundError:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return path.resolve()
+    else:
+        return path
+    return folder_in(parent, name)

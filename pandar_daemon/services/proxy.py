@@ -25,7 +25,7 @@ from pandar_daemon.domain.hearing import (
     TurnEnded,
 )
 from pandar_daemon.domain.proxy_texts import answer_in, proxy_prompt
-from pandar_daemon.ports import Driver, Process
+from pandar_daemon.ports import HELPER, Driver, Process
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
@@ -84,9 +84,7 @@ class Proxy:
         execution = msgspec.structs.replace(
             self._assignment, agent=self._name, execution_id=self._means.clock.new_id()
         )
-        work = agent_spec(
-            self._means, execution, self._tree, until=self._until, home_suffix="-proxy"
-        )
+        work = agent_spec(self._means, execution, self._tree, until=self._until, home_suffix=HELPER)
         self._process = process = await self._means.host.start(work.spec)
         async with unattended(self._means, execution, self._line, process, work.launch):
             return await self._answer(process, question, boxed=work.spec.box is not None)

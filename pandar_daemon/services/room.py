@@ -26,6 +26,8 @@ LOOK_SEC = 0.5
 """A fast disk takes a gigabyte meanwhile: what the reserve is for."""
 SETTLE_SEC = 2.0
 """So long after one was ended its room may still come back."""
+MOMENT_SEC = 0.1
+"""So long others may be measured before one is held to its limit."""
 SLOW_SEC = 1.0
 """A tree whose measure took so long is not measured in an emergency."""
 
@@ -89,27 +91,47 @@ class Room:
         self._ended &= watched.keys()
         live = {of: each for of, each in watched.items() if of not in self._ended}
         space = await asyncio.to_thread(self._folders.space)
-        for of, execution in live.items():
-            if filling.is_due(
-                self._filled.get(of), execution.disk_bytes, space.free, self._clock.boottime()
-            ):
-                await self._measure(of, execution, space)
-                await self._hold_to_limit(of, execution)
+        at = self._clock.boottime()
+        due = [
+            of
+            for of, execution in live.items()
+            if filling.is_due(self._filled.get(of), execution.disk_bytes, space.free, at)
+        ]
+        while due:
+            measured = await self._measure({of: live[of] for of in due}, space)
+            for of in measured:
+                await self._hold_to_limit(of, live[of])
+            due = due[len(measured) :]
         self._tell(space)
         if self.is_short and self._clock.boottime() >= self._ended_at + SETTLE_SEC:
             await self._make_room(live, space)
 
-    async def _measure(self, of: UUID, execution: Watched, space: Space) -> None:
-        before, began = self._filled.get(of), self._clock.boottime()
-        used = await asyncio.to_thread(self._folders.used, execution.task_id)
-        at = self._clock.boottime()
-        self._filled[of] = Filled(
-            began=used if before is None else before.began,
-            used=used,
-            free=space.free,
-            at=at,
-            took_sec=at - began,
-        )
+    async def _measure(self, due: Mapping[UUID, Watched], space: Space) -> list[UUID]:
+        """Measure the first of these, as many as take but a moment; return which."""
+        task_ids = [execution.task_id for execution in due.values()]
+        taken = await asyncio.to_thread(self._measured, task_ids)
+        for of, (used, began, at) in zip(due, taken, strict=False):
+            before = self._filled.get(of)
+            self._filled[of] = Filled(
+                began=used if before is None else before.began,
+                used=used,
+                free=space.free,
+                at=at,
+                took_sec=at - began,
+            )
+        return list(due)[: len(taken)]
+
+    def _measured(self, task_ids: Sequence[int]) -> list[tuple[int, float, float]]:
+        """Return what they take and when that was measured, until `MOMENT_SEC` have passed."""
+        taken = list[tuple[int, float, float]]()
+        first = at = self._clock.boottime()
+        for task_id in task_ids:
+            began = at
+            used, at = self._folders.used(task_id), self._clock.boottime()
+            taken.append((used, began, at))
+            if at - first >= MOMENT_SEC:
+                break
+        return taken
 
     async def _hold_to_limit(self, of: UUID, execution: Watched) -> None:
         used, limit = self._filled[of].used, execution.disk_bytes
@@ -125,9 +147,10 @@ class Room:
 
     async def _make_room(self, live: Mapping[UUID, Watched], space: Space) -> None:
         """End what grew most; what is slow to measure counts as it was measured last."""
-        for of, execution in live.items():
-            if self._filled[of].took_sec < SLOW_SEC:
-                await self._measure(of, execution, space)
+        quick = [of for of in live if self._filled[of].took_sec < SLOW_SEC]
+        while quick:
+            measured = await self._measure({of: live[of] for of in quick}, space)
+            quick = quick[len(measured) :]
         candidates = {of: self._filled[of] for of in live if of not in self._ended}
         worst = filling.greatest(candidates)
         if worst is not None:

@@ -2,9 +2,10 @@
 
 * It claims while it has a free slot. A claim that nobody answered is repeated as it was, under
   its command id: the executions it may have been given are not lost.
-* It renews all leases in one request, four times in a lease's life. What a renewal buys is
-  counted from *before* it was sent, and only three quarters of the lease: when the daemon believes
-  it expired, the process tree has long been frozen by its guardian, whatever became of us.
+* It renews all leases in one request, four times in a lease's life. What a claim or a renewal buys
+  is counted from *before* it was sent, and only three quarters of the lease: when the daemon
+  believes it expired, the process tree has long been frozen by its guardian, whatever became of us.
+  What comes of a claim that waited long, or was repeated, is renewed before it starts.
 * Going down, it kills every tree and reports nothing: there is no command by which to hand an
   execution back, so its lease expires, which is what happens when a runner is killed too. What
   its output spools hold is published by its successor on the same data directory.
@@ -234,10 +235,11 @@ class Runner:
             claim = Claim(
                 slots=self.slots - self.running, wait_sec=CLAIM_WAIT_SEC, store=self._means.store
             )
+            asked_at = self._means.clock.boottime()
             answer = await self._ask_for_work(claim)
             self._ttl = answer.ttl_sec
             for assignment in answer.items:
-                self._take(assignment)
+                await self._take(assignment, asked_at)
             if not answer.items:
                 await asyncio.sleep(IDLE_SEC)
 
@@ -256,11 +258,15 @@ class Runner:
             await asyncio.sleep(pause)
         raise AssertionError("pauses are endless")
 
-    def _take(self, assignment: Assignment) -> None:
-        if assignment.execution_id not in self._executions:
-            execution = Execution(assignment, self._means)
-            self._executions[assignment.execution_id] = execution
-            self._begin(self._execute(execution))
+    async def _take(self, assignment: Assignment, asked_at: float) -> None:
+        if assignment.execution_id in self._executions:
+            return
+        execution = Execution(assignment, self._means)
+        self._executions[assignment.execution_id] = execution
+        self._begin(self._execute(execution))
+        if self._means.clock.boottime() - asked_at < self._ttl / 4:  # it is renewed in time
+            await execution.lease(LeaseState.HELD, asked_at + self._ttl * TRUST)
+        else:
             self._due.set()
 
     async def _execute(self, execution: Execution) -> None:

@@ -63,6 +63,9 @@ class Workplace:
 
     async def ready(self) -> Tree:
         """Return the folder it is to run in; raises ``OSError``, also when it was given up."""
+        if self._assignment.repository is None:  # nothing to wait for
+            self._tree = await self._make()
+            return self._tree
         self._making = asyncio.create_task(self._make())
         try:
             self._tree = await self._making

@@ -13,7 +13,7 @@ from events.running import Assignment
 from pandar_daemon.ports import REMOVED, Launch, Spec
 from pandar_daemon.services.confines import admit_agent, box_of, inside
 from pandar_daemon.services.enclosing import Reach
-from pandar_daemon.services.making import Tree
+from pandar_daemon.services.making import Tree, folder_in
 from pandar_daemon.services.means import Means
 
 _SHELLS = ("/bin/bash", "/bin/sh")
@@ -56,7 +56,7 @@ def command_spec(
     means: Means, assignment: Assignment, command: str, tree: Tree, *, until: float
 ) -> Work:
     """Return how to run a shell command in a task's tree; raises ``OSError`` as `prepare` does."""
-    workspace, home = _folders(means.data, assignment.task_id)
+    workspace, home = Path(tree.path), _home(means.data, assignment.task_id)
     reach = Reach(
         folder=str(workspace),
         home=str(home),
@@ -84,7 +84,8 @@ def agent_spec(
     Raises ``OSError`` as `prepare` does.
     """
     admit_agent(assignment)
-    workspace, home = _folders(means.data, assignment.task_id, home_suffix)
+    workspace = Path(tree.path)
+    home = _home(means.data, assignment.task_id, home_suffix)
     boxed = assignment.confines.level is not Level.NONE
     launch = means.agents.launch(assignment.agent or "", assignment, home, boxed=boxed)
     for name, text in launch.files.items():
@@ -112,12 +113,10 @@ def agent_spec(
     return Work(spec=spec, home=str(home), launch=launch)
 
 
-def _folders(data: Path, task_id: int, home_suffix: str = "") -> tuple[Path, Path]:
-    workspace = workspace_of(data, task_id)
-    home = data / "homes" / f"task-{task_id}{home_suffix}"
-    for folder in (workspace, home, home / "tmp"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return workspace.resolve(), home.resolve()
+def _home(data: Path, task_id: int, suffix: str = "") -> Path:
+    home = folder_in(data / "homes", f"task-{task_id}{suffix}")
+    folder_in(home, "tmp")
+    return home
 
 
 def _environment(assignment: Assignment, home: Path, path: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Final, TextIO, cast
 
 import msgspec
@@ -29,6 +30,8 @@ _MASKS: Final = (
     (re.compile(r"(?<=://)[^\s/@?#]+(?=@)"), "[userinfo]"),
     (re.compile(r"(?i)([?&](?:access_token|token|jwt|secret|password)=)[^&\s]+"), r"\1[token]"),
 )
+_MASKABLE: Final = re.compile(r"eyJ|://|[?&]|(?i:bearer|basic)")
+"""Without one of these no mask fits."""
 _REDACTOR: Final = Redactor()
 _DEPTH_MAX: Final = 6
 TEXT_MAX: Final = 10_000
@@ -119,7 +122,12 @@ def _capture_libraries(stream: TextIO, level: int, rendering: list[Processor]) -
 
 
 def _secret(key: object) -> bool:
-    return not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z]+", str(key).lower()))
+    return _is_secret(str(key))
+
+
+@lru_cache(maxsize=256)
+def _is_secret(key: str) -> bool:
+    return not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z]+", key.lower()))
 
 
 def _clean(value: object, depth: int) -> object:
@@ -151,8 +159,9 @@ def _on_one_line(_logger: object, _method: str, event: EventDict) -> EventDict:
 
 
 def _mask(text: str) -> str:
-    for pattern, mask in _MASKS:
-        text = pattern.sub(mask, text)
+    if _MASKABLE.search(text):
+        for pattern, mask in _MASKS:
+            text = pattern.sub(mask, text)
     return _REDACTOR.text(text)
 
 

@@ -204,9 +204,19 @@ def test_nothing_to_recover(tmp_path: Path) -> None:
 
 def test_files_are_private(tmp_path: Path) -> None:
     """Output may hold anything: only its owner can read it."""
-    make(tmp_path, 10)
+    make(tmp_path, 10).append(b"x")
     (path,) = tmp_path.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_who_shows_nothing_has_no_file(tmp_path: Path) -> None:
+    """A spool that nothing was written to costs the disk nothing, and can be ended as any other."""
+    spool = make(tmp_path, 10)
+    spool.append(b"")
+    assert spool.seal() is None
+    assert await drained(spool) == []
+    assert FileSpools(tmp_path).recover() == []
+    spool.remove()
 
 
 @settings(max_examples=200, deadline=None)

@@ -15,7 +15,7 @@ from typing import Final
 from pandar_daemon.adapters.disk.measure import Measure
 from pandar_daemon.adapters.disk.opening import folder, is_there, names_in
 from pandar_daemon.adapters.disk.removal import Removal
-from pandar_daemon.ports import REMOVED, Cleared, Space
+from pandar_daemon.ports import HELPER, REMOVED, Cleared, Space
 
 _OF_TASKS: Final = ("trees", "workspaces", "homes")
 """What is known of a workspace goes before it: without that it would be gone on with, empty."""
@@ -48,9 +48,10 @@ class DataFolders:
     def used(self, task_id: int) -> int:
         """Return the bytes a task's folders take on disk."""
         measure = Measure()
-        for parent, _, names in self._kinds():
-            for name in _of([task_id], names):
-                measure.add(name, parent)
+        for kind in _OF_TASKS:
+            with suppress(FileNotFoundError), folder(self._data / kind) as parent:
+                for suffix in ("", HELPER):  # to look for others would take a look at all tasks
+                    measure.add(f"task-{task_id}{suffix}", parent)
         return measure.bytes
 
     def discard(self, task_ids: Collection[int]) -> list[str]:

@@ -52,13 +52,12 @@ def encode(recorded: Recorded) -> dict[str, str]:
         "Pandar-Command-Id": recorded.command_id,
         "traceparent": recorded.traceparent,
     }
-    return {name: _quoted(value) for name, value in wanted.items() if value is not None}
-
-
-def _quoted(value: str) -> str:
-    if _IS_PLAIN.fullmatch(value):
-        return value
-    return quote(value, safe=_PLAIN, errors="surrogatepass")
+    headers = {name: value for name, value in wanted.items() if value is not None}
+    if _IS_PLAIN.fullmatch("".join(headers.values())):
+        return headers
+    return {
+        name: quote(value, safe=_PLAIN, errors="surrogatepass") for name, value in headers.items()
+    }
 
 
 def decode(headers: Mapping[str, str], data: bytes) -> Recorded:

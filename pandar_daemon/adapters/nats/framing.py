@@ -15,6 +15,7 @@ from msgspec import Struct
 _SUBJECT: Final = re.compile(r"[!-~]{1,1000}")
 _LINES: Final = r"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n)+"
 _HEADERS: Final = re.compile(_LINES)
+_LINE: Final = re.compile(r"([A-Za-z0-9-]+): ([^\r]*)\r\n")
 _BLOCK: Final = re.compile(rb"NATS/1\.0\r\n" + _LINES.encode() + rb"\r\n")
 _VERSION: Final = "NATS/1.0\r\n"
 
@@ -53,5 +54,4 @@ def headers_of(block: bytes) -> dict[str, str] | None:
     """
     if not _BLOCK.fullmatch(block):
         return None
-    lines = block[len(_VERSION) : -4].decode("ascii").split("\r\n")
-    return dict([line.split(": ", 1) for line in lines])
+    return dict(_LINE.findall(block[len(_VERSION) : -2].decode("ascii")))

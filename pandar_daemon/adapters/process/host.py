@@ -147,6 +147,8 @@ class TerminalProcess:
 
     async def kill(self) -> None:
         """Kill the whole tree: at once when it is frozen, else after SIGTERM and the grace."""
+        if self._ended is not None and self._ended.done():
+            return
         self._order(f"{guardian.KILL}\n")
         if self._ended is not None:
             self._insisting = self._insisting or asyncio.create_task(self._insist(self._ended))

@@ -10,8 +10,9 @@ One file holds everything, so that there is nothing to bring into agreement afte
 ``acknowledged`` how far the bus has it. ``kept_from`` is raised *before* bytes are overwritten
 and ``size`` *after* bytes are written: whenever we are killed, what the counters span is true.
 
-Nothing is fsynced: the page cache survives a killed process, and a machine that loses power has
-lost the execution itself. Memory use is one chunk, however much is written.
+It is there from the first byte on: who shows nothing has none. Nothing is fsynced: the page cache
+survives a killed process, and a machine that loses power has lost the execution itself. Memory use
+is one chunk, however much is written.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ _HEADER = _IDENTITY.size + _COUNTERS.size
 class FileSpool:
     """One spool. ``limit`` is how many bytes of output are kept, half of them from the start."""
 
-    def __init__(self, path: Path, file: FileIO, key: OutputKey, limit: int) -> None:
+    def __init__(self, path: Path, file: FileIO | None, key: OutputKey, limit: int) -> None:
+        if limit < 1:
+            raise ValueError("a spool keeps at least one byte")
         self.key = key
         self.execution_id = UUID(path.name.removesuffix(SUFFIX))
         self._path = path
@@ -55,16 +58,6 @@ class FileSpool:
         self._kept_from = self._half
         self._sealed = False
         self._news = asyncio.Event()
-
-    @classmethod
-    def create(cls, path: Path, key: OutputKey, limit: int) -> FileSpool:
-        """Make an empty one; raises ``OSError`` when it cannot, ``ValueError`` for no limit."""
-        if limit < 1:
-            raise ValueError("a spool keeps at least one byte")
-        spool = cls(path, FileIO(path, "x+", opener=_private), key, limit)
-        identity = (_MAGIC, limit, key.project_id, key.task_id, key.attempt)
-        os.pwrite(spool._number, _IDENTITY.pack(*identity) + spool._counters(), 0)
-        return spool
 
     @classmethod
     def recover(cls, path: Path) -> FileSpool:
@@ -83,6 +76,10 @@ class FileSpool:
 
     def append(self, data: bytes) -> None:
         """Add what came next; raises ``OSError`` when the disk is full."""
+        if not data:
+            return
+        if self._file is None:
+            self._file = self._created()
         end = self._size + len(data)
         if end - self._ring > self._kept_from:
             self._kept_from = end - self._ring
@@ -116,11 +113,25 @@ class FileSpool:
 
     def remove(self) -> None:
         """Delete it from the disk. Idempotent."""
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+
+    def _created(self) -> FileIO:
+        file = FileIO(self._path, "x+", opener=_private)
+        key, limit = self.key, self._half + self._ring
+        identity = (_MAGIC, limit, key.project_id, key.task_id, key.attempt)
+        try:
+            os.pwrite(file.fileno(), _IDENTITY.pack(*identity) + self._counters(), 0)
+        except OSError:
+            file.close()
+            self._path.unlink()
+            raise
+        return file
 
     @property
     def _number(self) -> int:
+        assert self._file is not None  # noqa: S101 - there are bytes in it
         return self._file.fileno()
 
     @property
@@ -192,9 +203,9 @@ class FileSpools:
         self._directory = directory
 
     def create(self, key: OutputKey, execution_id: UUID, *, limit_bytes: int) -> FileSpool:
-        """Make an empty one that keeps at most so much; raises ``OSError`` when it cannot."""
+        """Return an empty one that keeps at most so much; raises ``OSError`` when it cannot."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        return FileSpool.create(self._directory / f"{execution_id}{SUFFIX}", key, limit_bytes)
+        return FileSpool(self._directory / f"{execution_id}{SUFFIX}", None, key, limit_bytes)
 
     def recover(self) -> list[FileSpool]:
         """Return, sealed, what a killed incarnation of this runner left unpublished.
