@@ -126,6 +126,10 @@ class Dispatcher:
     async def _until_given(
         self, request: Request, slots: int, deadline: float
     ) -> list[tell.Assignment]:
+        async with self._one_at_a_time:
+            before = await self._giver.before(request, slots)
+        if before is not None:
+            return before
         freed = -1
         while True:
             changed = self._changed  # before looking: what comes meanwhile is not missed
@@ -148,11 +152,8 @@ class Dispatcher:
     async def _look(
         self, request: Request, slots: int, *, everything: bool
     ) -> list[tell.Assignment] | None:
-        """Return what the claim gets, or got before; ``None`` for nothing yet."""
+        """Return what the claim gets, or got meanwhile; ``None`` for nothing yet."""
         async with self._one_at_a_time:
-            before = await self._giver.before(request, slots) if everything else None
-            if before is not None:
-                return before
             filled = Slots.of(request, slots)
             try:
                 await self._fill(filled, everything=everything)

@@ -97,17 +97,18 @@ class Feed:
                 batch = await self._store.read_all(after=after, limit=limit)
                 behind = len(batch) == limit
                 if not batch:
-                    await self._check_reaches(after)
+                    await self._has_grown(after)
             if batch:
                 after = batch[-1].position
                 yield batch
             elif not await inbox.arrival(self._poll_sec):
-                behind = True
+                behind = await self._has_grown(after)
 
-    async def _check_reaches(self, position: int) -> None:
+    async def _has_grown(self, position: int) -> bool:
         head = (await self._store.head()).position
         if head < position:
             raise LogWentBack(f"the log ends at {head}, and was read up to {position}")
+        return head > position
 
     @asynccontextmanager
     async def _inbox(self) -> AsyncIterator[_Inbox]:

@@ -144,15 +144,22 @@ class Projector:
     # --- rounds --------------------------------------------------------------------------------
 
     async def _survey(self) -> _Round:
-        await self._begin_missing(await self._views.checkpoints())
-        return self._sorted(await self._views.checkpoints())
+        known = await self._views.checkpoints()
+        if await self._begin_missing(known):
+            known = await self._views.checkpoints()
+        return self._sorted(known)
 
-    async def _begin_missing(self, known: list[Checkpoint]) -> None:
+    async def _begin_missing(self, known: list[Checkpoint]) -> bool:
+        """Begin what is not served in its version; return whether anything was not."""
         served = {at.model: at for at in known if at.live}
-        for model in self._models.values():
-            live = served.get(model.name)
-            if live is None or live.version < model.version:
-                await self._views.begin(model, beside=live.generation if live else 0)
+        missing = [
+            (model, served.get(model.name))
+            for model in self._models.values()
+            if model.name not in served or served[model.name].version < model.version
+        ]
+        for model, live in missing:
+            await self._views.begin(model, beside=live.generation if live else 0)
+        return bool(missing)
 
     def _sorted(self, known: list[Checkpoint]) -> _Round:
         mine = [at for at in known if at.model in self._models]
