@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -44,6 +45,8 @@ class Execution:
         self._assignment = assignment
         self._means = means
         self._options = read_options(assignment.metadata)
+        self.is_over = False
+        """Nothing of it runs any more: it only waits for its report to be answered."""
         self._session = Session(
             task_id=assignment.task_id,
             execution_id=assignment.execution_id,
@@ -57,10 +60,16 @@ class Execution:
         self._progress: asyncio.Queue[int] = asyncio.Queue()
         self._log = log.bind(task=assignment.task_id, execution=str(assignment.execution_id))
 
-    async def run(self) -> None:
-        """Return when nothing of it is left here and its report was answered, or is not due."""
+    async def run(self, over: Callable[[], None]) -> None:
+        """Return when nothing of it is left here and its report was answered, or is not due.
+
+        ``over`` is called once, before that: when nothing is left but the report.
+        """
         try:
             await self._run()
+            self.is_over = True
+            over()
+            await self._conclude()
         finally:
             self.hang_up()
 
@@ -75,6 +84,8 @@ class Execution:
             if self._start is not None:
                 await self._run_process(self._start)
             telling.cancel()
+
+    async def _conclude(self) -> None:
         last = await self._last
         if isinstance(last, signals.Finish):
             await self._report(last.report)

@@ -1,7 +1,9 @@
 """The runner: claims executions, keeps their leases, runs them; with a fresh identity each time.
 
-* It claims while it has a free slot. A claim that nobody answered is repeated as it was, under
-  its command id: the executions it may have been given are not lost.
+* It claims while it has a free slot. An execution of which only the report is left takes none, so
+  that the next is claimed while that is answered; twice as many as there are slots may be in hand.
+* A claim that nobody answered is repeated as it was, under its command id: the executions it may
+  have been given are not lost.
 * It renews all leases in one request, four times in a lease's life. What a claim or a renewal buys
   is counted from *before* it was sent, and only three quarters of the lease: when the daemon
   believes it expired, the process tree has long been frozen by its guardian, whatever became of us.
@@ -65,7 +67,7 @@ log = structlog.get_logger(__name__)
 
 CLAIM_WAIT_SEC = 5.0
 IDLE_SEC = 0.25
-GATHER_SEC = 0.02
+GATHER_SEC = 0.01
 """Slots freed so soon after the first are claimed with it: in one commit, as is their renewal."""
 HEARTBEAT_SEC = 5.0
 ENDED_SEC = 30.0
@@ -163,7 +165,12 @@ class Runner:
     @property
     def running(self) -> int:
         """How many slots are taken."""
-        return len(self._executions)
+        return sum(not execution.is_over for execution in self._executions.values())
+
+    @property
+    def _free(self) -> int:
+        """How many executions it may claim: those that wait for an answer are limited too."""
+        return min(self.slots - self.running, 2 * self.slots - len(self._executions))
 
     @property
     def executions(self) -> list[Execution]:
@@ -229,12 +236,10 @@ class Runner:
 
     async def _claim(self) -> None:
         while True:
-            while self.draining or self.running >= self.slots or not self._has_room():
+            while self.draining or self._free <= 0 or not self._has_room():
                 await _wait(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
-            claim = Claim(
-                slots=self.slots - self.running, wait_sec=CLAIM_WAIT_SEC, store=self._means.store
-            )
+            claim = Claim(slots=self._free, wait_sec=CLAIM_WAIT_SEC, store=self._means.store)
             asked_at = self._means.clock.boottime()
             answer = await self._ask_for_work(claim)
             self._ttl = answer.ttl_sec
@@ -271,7 +276,7 @@ class Runner:
 
     async def _execute(self, execution: Execution) -> None:
         try:
-            await execution.run()
+            await execution.run(self._freed.set)
         finally:
             del self._executions[execution.held.execution_id]
             self._freed.set()

@@ -242,6 +242,22 @@ async def test_progress(bus: NatsConnection, daemon: DaemonScript, tmp_path: Pat
     assert daemon.progress() == [10, 60]
 
 
+async def test_who_only_waits_for_an_answer_takes_no_slot(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """The next is claimed while a report is answered; and no more, as long as none is."""
+    reported = daemon.silent["finish"] = asyncio.Event()
+    offered = [daemon.offer("true") for _ in range(5)]
+    async with running(runner_on(bus, tmp_path, slots=2)) as runner:
+        await until(lambda: len(daemon.requests("finish")) == 4)
+        claimed = len(daemon.requests("claim"))
+        assert (runner.running, len(runner.executions)) == (0, 4)
+        await until(lambda: daemon.requests("renew"))
+        assert len(daemon.requests("claim")) == claimed
+        reported.set()
+        await until(lambda: daemon.finished.keys() == {*offered})
+
+
 # --- leases ----------------------------------------------------------------------------------
 
 
