@@ -56,6 +56,9 @@ class Keeping(Struct, frozen=True, kw_only=True):
 @asynccontextmanager
 async def kept(means: Means, keeping: Keeping, process: Process) -> AsyncIterator[None]:
     """Serve the doors of a process as long as it lives; what is being done then is done first."""
+    if not process.doors:
+        yield
+        return
     inquire = (keeping.callers or _inquiries(means, keeping)).inquire
     secrets = Secrets(keeping.line, means.vault)
     async with AsyncExitStack() as stack:
