@@ -4,10 +4,9 @@
   that the next is claimed while that is answered; twice as many as there are slots may be in hand.
 * A claim that nobody answered is repeated as it was, under its command id: the executions it may
   have been given are not lost.
-* It renews all leases in one request, four times in a lease's life. What a claim or a renewal buys
-  is counted from *before* it was sent, and only three quarters of the lease: when the daemon
-  believes it expired, the process tree has long been frozen by its guardian, whatever became of us.
-  What comes of a claim that waited long, or was repeated, is renewed before it starts.
+* It renews all leases in one request, four times in a lease's life. Past what a claim or a renewal
+  bought, the process tree is frozen by its guardian, whatever became of us. What comes of a claim
+  that waited long, or was repeated, is renewed before it starts.
 * Going down, it kills every tree and reports nothing: there is no command by which to hand an
   execution back, so its lease expires, which is what happens when a runner is killed too. What
   its output spools hold is published by its successor on the same data directory.
@@ -26,17 +25,7 @@ import structlog
 from msgspec import Struct
 
 from events import subjects
-from events.running import (
-    Assignment,
-    Assignments,
-    Claim,
-    Ending,
-    Endings,
-    LeaseState,
-    ListEnded,
-    Renew,
-    Renewed,
-)
+from events.running import Assignment, Ending, LeaseState
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import Refusal
@@ -58,25 +47,20 @@ from pandar_daemon.services.git import Git
 from pandar_daemon.services.git_access import forget_keys
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.openings import Openings
-from pandar_daemon.services.pauses import pauses
 from pandar_daemon.services.publisher import publish
+from pandar_daemon.services.runner_calls import RunnerCalls
 from pandar_daemon.services.trees import Trees
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
-CLAIM_WAIT_SEC = 5.0
 IDLE_SEC = 0.25
 GATHER_SEC = 0.01
 """Slots freed so soon after the first are claimed with it: in one commit, as is their renewal."""
 HEARTBEAT_SEC = 5.0
-ENDED_SEC = 30.0
 RETRY_SEC = 0.5
 CLOSE_SEC = 10.0
 """More than a tree's grace between SIGTERM and SIGKILL."""
-
-TRUST = 0.75
-"""The part of a lease we trust; the rest is for clocks, networks and the freezing itself."""
 
 
 class Presence(Struct, frozen=True, kw_only=True):
@@ -125,7 +109,7 @@ class Runner:
         """
         self.slots = slots
         self.draining = False
-        self._ttl = lease_ttl_sec
+        self._calls = RunnerCalls(asker, clock, ttl_sec=lease_ttl_sec)
         self._wire = wire
         folder = data.absolute()
         git = Git(host, clock, home=folder / "mirrors", path=path)
@@ -179,9 +163,7 @@ class Runner:
 
     async def ended(self, task_ids: Sequence[int]) -> dict[int, Ending]:
         """Return which of these tasks are over; raises the daemon's `Refusal`."""
-        body = msgspec.json.encode(ListEnded(task_ids=list(task_ids)))
-        answer = await self._ask("ended", body, str(self._means.clock.new_id()), ENDED_SEC)
-        return msgspec.json.decode(answer, type=Endings).ended
+        return await self._calls.ended(task_ids)
 
     def drain(self) -> None:
         """Claim no more; what runs goes on, but who waits for people is parked."""
@@ -214,6 +196,7 @@ class Runner:
         identity = f"r-{self._means.clock.new_id().hex}"
         store = store_of(self._means.data, self._means.clock)
         self._means = msgspec.structs.replace(self._means, runner_id=identity, store=store)
+        self._calls.runner_id = identity
 
     def _recover(self) -> None:
         for spool in self._means.spools.recover():
@@ -239,40 +222,22 @@ class Runner:
             while self.draining or self._free <= 0 or not self._has_room():
                 await _wait(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
-            claim = Claim(slots=self._free, wait_sec=CLAIM_WAIT_SEC, store=self._means.store)
-            asked_at = self._means.clock.boottime()
-            answer = await self._ask_for_work(claim)
-            self._ttl = answer.ttl_sec
-            for assignment in answer.items:
-                await self._take(assignment, asked_at)
-            if not answer.items:
+            given = await self._calls.claim(self._free, self._means.store)
+            for assignment in given.items:
+                await self._take(assignment, given.until)
+            if not given.items:
                 await asyncio.sleep(IDLE_SEC)
 
-    async def _ask_for_work(self, claim: Claim) -> Assignments:
-        """Return the answer to one claim, however often it must be asked."""
-        command_id = str(self._means.clock.new_id())
-        body = msgspec.json.encode(claim)
-        for pause in pauses():
-            try:
-                answer = await self._ask("claim", body, command_id, claim.wait_sec + 2.0)
-                return msgspec.json.decode(answer, type=Assignments)
-            except Refusal as refusal:
-                log.warning("runner.waiting", reason=str(refusal), pause_sec=pause)
-                if refusal.problem.status < 500:  # noqa: PLR2004 - that claim gave nothing
-                    command_id = str(self._means.clock.new_id())
-            await asyncio.sleep(pause)
-        raise AssertionError("pauses are endless")
-
-    async def _take(self, assignment: Assignment, asked_at: float) -> None:
+    async def _take(self, assignment: Assignment, until: float | None) -> None:
         if assignment.execution_id in self._executions:
             return
         execution = Execution(assignment, self._means)
         self._executions[assignment.execution_id] = execution
         self._begin(self._execute(execution))
-        if self._means.clock.boottime() - asked_at < self._ttl / 4:  # it is renewed in time
-            await execution.lease(LeaseState.HELD, asked_at + self._ttl * TRUST)
-        else:
+        if until is None:
             self._due.set()
+        else:
+            await execution.lease(LeaseState.HELD, until)
 
     async def _execute(self, execution: Execution) -> None:
         try:
@@ -291,23 +256,15 @@ class Runner:
             try:
                 if held:
                     await self._renew_once(held)
-                pause = self._ttl / 4
+                pause = self._calls.renew_every_sec
             except Refusal as refusal:
                 log.warning("runner.unrenewed", leases=len(held), reason=str(refusal))
-                pause = min(RETRY_SEC, self._ttl / 4)
+                pause = min(RETRY_SEC, self._calls.renew_every_sec)
 
-    async def _renew_once(self, executions: list[Execution]) -> None:
-        sent_at = self._means.clock.boottime()
-        leases = Renew(leases=[execution.held for execution in executions])
-        command_id = str(self._means.clock.new_id())
-        body = msgspec.json.encode(leases)
-        answer = await self._ask("renew", body, command_id, self._ttl / 4)
-        renewed = msgspec.json.decode(answer, type=Renewed)
-        self._ttl = renewed.ttl_sec
-        until = sent_at + renewed.ttl_sec * TRUST
+    async def _renew_once(self, executions: Sequence[Execution]) -> None:
+        kept = await self._calls.renew([execution.held for execution in executions])
         for execution in executions:
-            state = renewed.leases.get(execution.held.execution_id, LeaseState.LOST)
-            await execution.lease(state, until)
+            await execution.lease(kept.states[execution.held.execution_id], kept.until)
 
     # --- being seen and told ---
 
@@ -341,10 +298,6 @@ class Runner:
         for execution_id, execution in list(self._executions.items()):
             if str(execution_id).encode() in body:
                 execution.hint()
-
-    async def _ask(self, action: str, body: bytes, command_id: str, timeout_sec: float) -> bytes:
-        subject = subjects.run(action, self.runner_id)
-        return await self._means.asker.ask(subject, body, command_id, timeout_sec=timeout_sec)
 
     async def _close(self) -> None:
         for execution in list(self._executions.values()):
