@@ -38,7 +38,7 @@ class Execution:
     """One lease, from the claim to the answered report."""
 
     def __init__(self, assignment: Assignment, means: Means) -> None:
-        """Do nothing until `run`, and start nothing until the `lease` is known to be held."""
+        """Do nothing until `run`, and start nothing until the lease was renewed."""
         redactor = means.redactor.copy()
         self._line = Line(assignment, means.runner_id, means.asker, means.clock, redactor)
         self.held = self._line.held

@@ -4,9 +4,8 @@
   that the next is claimed while that is answered; twice as many as there are slots may be in hand.
 * A claim that nobody answered is repeated as it was, under its command id: the executions it may
   have been given are not lost.
-* It renews all leases in one request, four times in a lease's life. Past what a claim or a renewal
-  bought, the process tree is frozen by its guardian, whatever became of us. What comes of a claim
-  that waited long, or was repeated, is renewed before it starts.
+* It renews all leases in one request, four times in a lease's life, and before anything starts.
+  Past what a renewal bought, the process tree is frozen by its guardian, whatever became of us.
 * Going down, it kills every tree and reports nothing: there is no command by which to hand an
   execution back, so its lease expires, which is what happens when a runner is killed too. What
   its output spools hold is published by its successor on the same data directory.
@@ -25,7 +24,7 @@ import structlog
 from msgspec import Struct
 
 from events import subjects
-from events.running import Assignment, Ending, LeaseState
+from events.running import Assignment, Ending
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import Refusal
@@ -223,21 +222,17 @@ class Runner:
                 await _wait(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
             given = await self._calls.claim(self._free, self._means.store)
-            for assignment in given.items:
-                await self._take(assignment, given.until)
-            if not given.items:
+            for assignment in given:
+                self._take(assignment)
+            if not given:
                 await asyncio.sleep(IDLE_SEC)
 
-    async def _take(self, assignment: Assignment, until: float | None) -> None:
-        if assignment.execution_id in self._executions:
-            return
-        execution = Execution(assignment, self._means)
-        self._executions[assignment.execution_id] = execution
-        self._begin(self._execute(execution))
-        if until is None:
+    def _take(self, assignment: Assignment) -> None:
+        if assignment.execution_id not in self._executions:
+            execution = Execution(assignment, self._means)
+            self._executions[assignment.execution_id] = execution
+            self._begin(self._execute(execution))
             self._due.set()
-        else:
-            await execution.lease(LeaseState.HELD, until)
 
     async def _execute(self, execution: Execution) -> None:
         try:

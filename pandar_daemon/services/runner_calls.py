@@ -1,7 +1,8 @@
 """What a runner asks the daemon: for executions, for its leases to go on, and which tasks are over.
 
-What a claim or a renewal buys is counted from *before* it was asked, and only three quarters of the
-lease: when the daemon believes it expired, nothing of it has run here for long.
+What a renewal buys is counted from *before* it was sent, and only three quarters of the lease: when
+the daemon believes it expired, nothing of it has run here for long. A claim buys nothing: of a
+lease that was never renewed the daemon believes that nothing was begun, and gives it to others.
 """
 
 from __future__ import annotations
@@ -44,13 +45,6 @@ TRUST: Final = 0.75
 _OURS_TO_MEND: Final = 500
 
 
-class Given(Struct, frozen=True, kw_only=True):
-    """What a claim was given, to run ``until`` then; ``None`` if that is to be asked first."""
-
-    items: Sequence[Assignment]
-    until: float | None
-
-
 class Kept(Struct, frozen=True, kw_only=True):
     """What became of leases; those that are held may run ``until`` then."""
 
@@ -73,18 +67,15 @@ class RunnerCalls:
         """How long after one renewal the next is due."""
         return self.ttl_sec / 4
 
-    async def claim(self, slots: int, store: str) -> Given:
-        """Return the answer to one claim, however often it must be asked.
+    async def claim(self, slots: int, store: str) -> Sequence[Assignment]:
+        """Return what one claim was given, however often it must be asked.
 
         Nobody else gets what it may have been given: it is repeated under its command id.
         """
         body = msgspec.json.encode(Claim(slots=slots, wait_sec=CLAIM_WAIT_SEC, store=store))
-        asked_at = self._clock.boottime()
         answer = await self._insist(body)
         self.ttl_sec = answer.ttl_sec
-        is_fresh = self._clock.boottime() - asked_at < self.renew_every_sec  # renewed in time
-        until = asked_at + answer.ttl_sec * TRUST if is_fresh else None
-        return Given(items=answer.items, until=until)
+        return answer.items
 
     async def _insist(self, body: bytes) -> Assignments:
         command_id = str(self._clock.new_id())

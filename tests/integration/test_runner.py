@@ -261,23 +261,13 @@ async def test_who_only_waits_for_an_answer_takes_no_slot(
 # --- leases ----------------------------------------------------------------------------------
 
 
-async def test_what_was_just_claimed_starts_at_once(
+async def test_nothing_starts_before_the_lease_was_renewed(
     bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
 ) -> None:
-    """A claim buys time as a renewal does, counted from before it was asked."""
-    daemon.ttl_sec = 600.0
-    execution = daemon.offer("true")
-    async with running(runner_on(bus, tmp_path)):
-        await until(lambda: execution in daemon.finished)
-    assert daemon.requests("renew") == []
+    """A lease that is lost before its first renewal has had no effect at all.
 
-
-async def test_what_was_claimed_late_does_not_start_before_it_was_renewed(
-    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
-) -> None:
-    """Asked for a quarter of the lease, a claim buys nothing: what is lost has no effect."""
-    daemon.ttl_sec = 0.4
-    daemon.refuse["claim"] = [Unavailable("not now"), Unavailable("not yet")]
+    The daemon counts on it: what was never renewed was never begun, and is given to others.
+    """
     lost = daemon.offer("touch started")
     daemon.leases[lost] = LeaseState.LOST
     daemon.refuse["renew"] = [Unavailable("not now"), Unavailable("not yet")]
