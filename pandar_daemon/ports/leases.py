@@ -31,12 +31,11 @@ class Leases(Protocol):
         """Extend those of ``held`` this runner really holds; say of each what it is now."""
         ...
 
-    async def expired(self) -> list[Lease]:
-        """Return the leases past their expiry, by the store's clock."""
-        ...
+    async def expired(self) -> tuple[list[Lease], datetime]:
+        """Return the leases past their expiry, and what the store's clock showed that says so.
 
-    async def now(self) -> datetime:
-        """Return what the store's clock shows; whoever sets it ahead ends all leases at once."""
+        Whoever sets that clock ahead ends all leases at once.
+        """
         ...
 
 

@@ -36,14 +36,15 @@ class Bell:
         self._here.set()
         self._there.set()
 
-    async def wait(self) -> None:
-        """Return at the next ring, or after a second."""
+    async def wait(self) -> bool:
+        """Return true at the next ring, or false after a second."""
         try:
             async with asyncio.timeout(POLL_SEC):
                 await self._here.wait()
         except TimeoutError:
-            pass
+            return False
         self._here.clear()
+        return True
 
     async def run(self) -> None:
         """Carry rings between processes until cancelled."""

@@ -65,8 +65,8 @@ class Reaper:
 
     async def _tick(self) -> bool:
         await self._wire.rtt()  # a bus that fell silent may not have been missed yet
-        leases = await self._leases.expired()
-        await self._notice_jump()  # after that look: it may have seen the jump already
+        leases, shown = await self._leases.expired()
+        self._notice_jump(shown.timestamp())
         if self._fair():
             for lease in leases:
                 await self._lose(lease)
@@ -78,9 +78,8 @@ class Reaper:
             await self._ask("task.expire", task_id, command, command_id)
         return True
 
-    async def _notice_jump(self) -> None:
+    def _notice_jump(self, shown: float) -> None:
         """Judge nobody by a clock that was set ahead: half a lease is less than all have left."""
-        shown = (await self._leases.now()).timestamp()
         ahead = shown - self._clock.boottime()
         jump = 0.0 if self._ahead is None else ahead - self._ahead
         self._ahead = ahead

@@ -82,11 +82,11 @@ class Relay:
         """Publish until it is time to look anew; false without the lead, or out of step."""
         audit_at = self._clock.boottime() + AUDIT_SEC
         epoch = (await self._store.head()).epoch
-        last = await self._open(epoch)
+        last, grown = await self._open(epoch), True
         while (now := self._clock.boottime()) < audit_at:
             if not await self._lead.held(LEAD_SEC):
                 return False
-            batch = await self._store.read_all(after=last, limit=BATCH)
+            batch = await self._store.read_all(after=last, limit=BATCH) if grown else []
             if not batch or now >= self._look_at:
                 head = await self._store.head()  # after `last`: it is behind only if it went back
                 self._look_at = now + HEAD_SEC
@@ -94,21 +94,23 @@ class Relay:
                     return True
                 if not self._in_step(head, last) or self.diverged:
                     return False
+            grown = True
             try:
                 last = await self._publish_after(last, batch)
             except StreamBehind:
                 last = await self._open(epoch)
                 log.info("relay.fence_refused", last=last)
+                continue
+            if len(batch) < BATCH and last >= self._head:
+                grown = await self._bell.wait()  # what came after the batch was read has rung it
         return True
 
     async def _publish_after(self, last: int, batch: Sequence[Recorded]) -> int:
-        """Return the last sequence then, once there may be more in the log."""
+        """Return the last sequence then."""
         if batch:
             last = await self._stream.publish(batch)
             self._metrics.relayed(len(batch))
             self._metrics.heads(log=max(self._head, last), bus=last)
-        if len(batch) < BATCH:
-            await self._bell.wait()  # whatever came after the batch was read has rung it
         return last
 
     async def _open(self, epoch: int) -> int:

@@ -217,7 +217,7 @@ async def test_a_renewal_in_the_last_moment_counts(watch: Watch) -> None:
     work = await watch.given()
     reaper = watch.reaper()
     await reaper._look()
-    lease = (await PgLeases(watch.at.log.database).expired())[0]
+    ((lease,), _) = await PgLeases(watch.at.log.database).expired()
     assert await watch.at.renew(work) == [LeaseState.HELD]
     with capture_logs() as logs:
         await reaper._lose(lease)

@@ -128,13 +128,11 @@ class SimLeases:
             f"renew {len(held)}", lambda: self._server.renew(runner_id, held, ttl_sec)
         )
 
-    async def expired(self) -> list[Lease]:
+    async def expired(self) -> tuple[list[Lease], datetime]:
         """See `Leases.expired`."""
-        return await self._path.call("expired", self._server.expired)
-
-    async def now(self) -> datetime:
-        """See `Leases.now`."""
-        return await self._path.call("now", self._server.now)
+        return await self._path.call(
+            "expired", lambda: (self._server.expired(), self._server.now())
+        )
 
     async def acquire(self, role: str, holder: str, ttl_sec: float) -> bool:
         """See `Leadership.acquire`."""

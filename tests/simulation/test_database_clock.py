@@ -32,7 +32,7 @@ class _SetAhead(LogServer):
 class _Credulous(Reaper):
     """A reaper that believes every clock."""
 
-    async def _notice_jump(self) -> None:
+    def _notice_jump(self, shown: float) -> None:
         """See nothing."""
 
 

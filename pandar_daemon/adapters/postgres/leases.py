@@ -25,8 +25,11 @@ FROM mine WHERE leases.task_id = mine.task_id
 RETURNING leases.execution_id, leases.cancel
 """
 _EXPIRED = """
-SELECT task_id, execution_id, epoch, runner_id, begun FROM leases
-WHERE expires_at < clock_timestamp() ORDER BY expires_at LIMIT 1000
+WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS shown)
+SELECT shown, task_id, execution_id, epoch, runner_id, begun
+FROM clock LEFT JOIN LATERAL (
+    SELECT * FROM leases WHERE expires_at < shown ORDER BY expires_at LIMIT 1000
+) late ON true
 """
 # Who only waits for another's lead to end writes nothing, and so commits nothing.
 _LEAD = """
@@ -71,9 +74,10 @@ class PgLeases:
             states[UUID(int=execution_id.int)] = LeaseState.CANCEL if cancel else LeaseState.HELD
         return states
 
-    async def expired(self) -> list[Lease]:
-        """Return the leases past their expiry, at most 1,000, the oldest first."""
-        return [
+    async def expired(self) -> tuple[list[Lease], datetime]:
+        """Return the leases past their expiry, at most 1,000, the oldest first, and the clock."""
+        rows = await self._pool.fetch(_EXPIRED)
+        late = [
             Lease(
                 task_id=row["task_id"],
                 execution_id=UUID(int=row["execution_id"].int),
@@ -81,13 +85,10 @@ class PgLeases:
                 runner_id=row["runner_id"],
                 begun=row["begun"],
             )
-            for row in await self._pool.fetch(_EXPIRED)
+            for row in rows
+            if row["task_id"] is not None
         ]
-
-    async def now(self) -> datetime:
-        """Return what the database's clock shows."""
-        (row,) = await self._pool.fetch("SELECT clock_timestamp() AS now")
-        return row["now"]  # type: ignore[no-any-return] # asyncpg's timestamptz
+        return late, rows[0]["shown"]
 
 
 class PgLeadership:
