@@ -57,7 +57,7 @@ def test_all_of_time_has_no_places() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "times"), [(0, 64), (1, 42), (7, 6), (20, 2)], ids=["none", "one", "some", "nearly"]
+    ("found", "times"), [(0, 16), (1, 16), (7, 6), (20, 2)], ids=["none", "one", "some", "nearly"]
 )
 def test_the_next_is_longer_the_fewer_there_were(found: int, times: int) -> None:
     """Twice as long as would be enough, if matches are as frequent there."""
@@ -77,3 +77,16 @@ def test_few_tasks_are_one_span() -> None:
     """Where there are not even some hundreds there is nothing to guess from."""
     assert Known(10, newest=NEWEST, oldest=NEWEST).first() == Span(None)
     assert Known(0).first() == Span(None)
+
+
+def test_a_stretch_with_too_many_is_cut() -> None:
+    """Its newest eighth is looked at, down to some minutes; the next follows that."""
+    hour = timedelta(hours=1)
+    known = Known(100_000, newest=NEWEST, near=NEWEST, oldest=NEWEST - 80 * hour)
+    assert known.shorter(Span(NEWEST - 8 * hour)) == Span(NEWEST - hour)
+    older = Span(NEWEST - 16 * hour, NEWEST - 8 * hour)
+    assert known.shorter(older) == Span(NEWEST - 9 * hour, NEWEST - 8 * hour)
+    assert known.shorter(Span(None)) == Span(NEWEST - 10 * hour)
+    assert known.shorter(Span(NEWEST - hour / 4)) is None
+    following = known.following(Span(NEWEST - hour), 2, ENOUGH)
+    assert following == Span(NEWEST - 16 * hour, NEWEST - hour)

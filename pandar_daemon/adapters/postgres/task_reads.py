@@ -71,7 +71,13 @@ class PgTaskReads:
         found: list[int] = []
         span: Span | None = known.first()
         while span is not None:
-            found += await self._ids(*asked.within(span, known.newest))
+            more = await self._ids(*asked.within(span, known.newest))
+            if len(more) > asked.too_many:
+                span = known.shorter(span) if asked.is_newest_first else None
+                if span is None:
+                    return None
+                continue
+            found += more
             if len(found) > MATCHES_MAX:
                 return None
             if len(found) >= asked.enough:

@@ -52,6 +52,7 @@ _EXACT: Final = re.compile(r'"|(^|\s)-')
 """Who quotes or excludes words does not want similar ones."""
 _PLAIN: Final = re.compile(r"[a-z0-9]{3,}(\s+[a-z0-9]{3,})*", re.IGNORECASE | re.ASCII)
 """Words that all have to be there, and long enough for the index of letters."""
+_FEW_PAGES: Final = 10
 _FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 T = TypeVar("T", int, str)
 
@@ -90,7 +91,7 @@ class TaskQuery:
         conditions = [*self._filters(values), *_made(values, span, newest), self._literal(values)]
         if newest is not None and self._wanted.cursor is not None and self.is_newest_first:
             conditions.append(self._beyond(self._wanted.cursor, MADE, values))
-        return _ids(conditions), values
+        return _ids(conditions, MATCHES_MAX if newest is None else self.too_many), values
 
     def _after(self) -> datetime | None:
         """Return when the last task of the page before was made, if only older ones are wanted."""
@@ -110,13 +111,21 @@ class TaskQuery:
         """Return how many of the newest matches make the page; of any more it may need all."""
         return self._wanted.limit + 1 if self.is_newest_first else MATCHES_MAX + 1
 
+    @property
+    def too_many(self) -> int:
+        """Return how many matches in a stretch of time may be read; if it has more, a shorter one.
+
+        Where all are needed, it is how many may be named.
+        """
+        return _FEW_PAGES * self.enough if self.is_newest_first else MATCHES_MAX
+
     def similar(self) -> tuple[str, Arguments] | None:
         """Return the query for ids of tasks with similar names; ``None`` if none is wanted."""
         if _EXACT.search(self._text):
             return None
         values = Arguments()
         conditions = [*self._filters(values), f"in_name %> {values.add(self._text, 'text')}"]
-        return _ids(conditions), values
+        return _ids(conditions, MATCHES_MAX), values
 
     def page(self, matches: Sequence[int] | None = None) -> tuple[str, Arguments]:
         """Return the query for one row more than the page holds, its ``sort_key`` included.
@@ -253,23 +262,23 @@ def _one_by_one(condition: str) -> str:
     return f"CASE WHEN {condition} THEN true ELSE false END"
 
 
-def _ids(conditions: list[str]) -> str:
-    """Return the query for ids, planned as if all were wanted.
+def _ids(conditions: list[str], most: int) -> str:
+    """Return the query for ids, one more than the most wanted, planned as if all were.
 
     The planner else hopes to meet the first thousand soon by going through the table.
     """
     met = " AND ".join(conditions)
     found = f"SELECT id FROM views.tasks t {_TEXTS} WHERE {met}"  # noqa: S608 - our own names
-    return f"WITH found AS MATERIALIZED ({found}) SELECT id FROM found LIMIT {MATCHES_MAX + 1}"  # noqa: S608 - our own names
+    return f"WITH found AS MATERIALIZED ({found}) SELECT id FROM found LIMIT {most + 1}"  # noqa: S608 - our own names
 
 
 def _made(values: Arguments, span: Span, newest: datetime | None) -> Iterator[str]:
     """Yield the conditions for tasks made in a stretch of time; none was made after ``newest``."""
     if newest is not None and (places := span.places(newest)) is not None:
         yield f"{MADE_IN} && {values.add(places, 'integer[]')}"
-        yield f"created_at >= {values.add(span.since, 'timestamptz')}"
+        yield _one_by_one(f"created_at >= {values.add(span.since, 'timestamptz')}")
     if span.before is not None:
-        yield f"created_at < {values.add(span.before, 'timestamptz')}"
+        yield _one_by_one(f"created_at < {values.add(span.before, 'timestamptz')}")
 
 
 def _sorted(values: frozenset[T] | None) -> list[T] | None:

@@ -22,8 +22,12 @@ NEAR: Final = 500
 """So many of the newest tasks tell how many there are in a stretch of time."""
 _FIRST: Final = 32
 """The first stretch is so many times as long as those took: some thousands of tasks."""
-_LEAST, _MOST = 2, 64
+_LEAST, _MOST = 2, 16
 """How many times as long the next is, at least and at most: twice what would be enough."""
+_SHORTER: Final = 8
+"""What part of a stretch is taken where it has many pages of matches."""
+_PART: Final = 4
+"""A stretch longer than that part of all time may as well be all: without places it costs less."""
 _KEYS_MAX: Final = 16
 _SHORTEST: Final = timedelta(minutes=SPANS[0])
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,7 +74,15 @@ class Known(Struct, frozen=True):
         times = max(_LEAST, min(_MOST, 2 * enough // found)) if found else _MOST
         return self._span((self.newest - span.since) * times, span.since)
 
+    def shorter(self, span: Span) -> Span | None:
+        """Return the newest part of one that has too many matches; ``None`` of one too short."""
+        before = span.before or self.newest
+        if before is None or self.oldest is None:
+            return None
+        length = (before - (span.since or self.oldest)) / _SHORTER
+        return Span(before - length, span.before) if length >= _SHORTEST else None
+
     def _span(self, length: timedelta, before: datetime | None) -> Span:
         assert self.newest is not None  # noqa: S101 - there are tasks
         length, all_of_it = max(length, _SHORTEST), self.newest - (self.oldest or _EPOCH)
-        return Span(None if 2 * length >= all_of_it else self.newest - length, before)
+        return Span(None if _PART * length >= all_of_it else self.newest - length, before)
