@@ -45,7 +45,7 @@ from events.task import (
     TaskUpdated,
 )
 from projections.base import Change, ReadModel, Row, Upsert, fold, plain, storable, task_id
-from projections.task_table import FIELDS, RANK, TABLE, WORDS
+from projections.task_table import FIELDS, RANK, TABLE, WORDS, minute
 
 
 def _on(recorded: Recorded, event: Event) -> list[Change]:
@@ -58,6 +58,8 @@ def _on(recorded: Recorded, event: Event) -> list[Change]:
     for name, place in _TEXTS:
         if name in row:
             texts[place] = row[name] or (row.get("prompt") if name == "command" else None) or None
+    if "created_at" in row:
+        texts["minute"] = minute(recorded.recorded_at)
     return [Upsert(TABLE.name, key, row), *([Upsert(WORDS.name, key, texts)] if texts else [])]
 
 
@@ -287,7 +289,7 @@ def _lost(_event: ExecutionLost, _recorded: Recorded) -> Row:
 
 _CASES: Final = _values.registry
 
-TASKS: Final = ReadModel(name="tasks", version=3, tables=(TABLE, WORDS), handles=("task.",), on=_on)
+TASKS: Final = ReadModel(name="tasks", version=4, tables=(TABLE, WORDS), handles=("task.",), on=_on)
 
 
 def shown(row: Mapping[str, object], now: datetime, *, key_held: bool = False) -> Json:

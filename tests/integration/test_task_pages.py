@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from events import task as did
 from events.task import Priority
 from pandar_daemon.adapters.postgres import task_reads
-from pandar_daemon.adapters.postgres.task_search import TaskQuery, are_many
+from pandar_daemon.adapters.postgres.task_search import TaskQuery
 from pandar_daemon.domain.refusals import Invalid
 from pandar_daemon.ports import TaskFilter
 from tests.support.lives import created, started
@@ -196,8 +196,9 @@ async def _many(given: Scene) -> None:
         " n, false FROM generate_series(1001, 4000) n"
     )
     await given.log.database.execute(
-        "INSERT INTO views.task_words (id, in_name, in_command)"
-        " SELECT id, name, command FROM views.tasks WHERE id > 1000"
+        "INSERT INTO views.task_words (id, minute, in_name, in_command)"
+        " SELECT id, floor(extract(epoch FROM created_at) / 60), name, command FROM views.tasks"
+        " WHERE id > 1000"
     )
     for n in range(3):  # as autovacuum does
         clean = "SELECT gin_clean_pending_list($1::regclass)"
@@ -228,12 +229,76 @@ async def test_too_many_matches_come_newest_first(
         assert (by_number.items[0]["id"], by_number.total) == (3980, 1500)
 
 
-def test_the_newest_tell_of_all() -> None:
-    """Few hits say nothing; a share that comes to more than a thousand tasks says: too many."""
-    assert not are_many(1_000_000, 19)
-    assert are_many(1_000_000, 20)
-    assert not are_many(60_000, 33)
-    assert are_many(60_000, 34)
+@pytest.mark.parametrize("sort_by", ["created_at", "name", "relevance"])
+async def test_spans_of_time_find_what_all_at_once_does(
+    database_url: str, sort_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frequent or rare, evenly or in one place, in any order, page by page: the same tasks."""
+    async with scene(database_url) as given:
+        await _searchable(given)
+        await _many(given)
+        await given.log.database.execute(_SPREAD)
+        for text in ("seventh", "rare", "early", "seventh rare", "audit", '"early rare"', "eraly"):
+            for limit in (7, 30):
+                wanted = TaskFilter(search=text, sort_by=sort_by, limit=limit)
+                monkeypatch.setattr(task_reads, "MANY", 1_000_000)
+                expected = await _walk(given, wanted)
+                monkeypatch.setattr(task_reads, "MANY", 1)
+                assert await _walk(given, wanted) == expected
+
+
+_SPREAD = """
+WITH made AS (
+    UPDATE views.tasks SET name = concat_ws(' ', CASE WHEN id % 7 = 0 THEN 'seventh' END,
+            CASE WHEN id % 331 = 0 THEN 'rare' END, CASE WHEN id < 1100 THEN 'early' END, 'plain'),
+        created_at = CASE WHEN id < 3000 THEN created_at - (4000 - id) * interval '1 h'
+            ELSE created_at END
+    WHERE id > 1000 RETURNING id, name, created_at
+)
+UPDATE views.task_words w
+SET in_name = m.name, minute = floor(extract(epoch FROM m.created_at) / 60)
+FROM made m WHERE m.id = w.id
+"""
+
+
+async def _walk(given: Scene, wanted: TaskFilter) -> list[list[object]]:
+    """Return the ids on the first five pages, and how many there are in all."""
+    pages: list[list[object]] = []
+    cursor = None
+    while len(pages) < 5:
+        page = await given.tasks.page(replace(wanted, cursor=cursor))
+        pages.append([item["id"] for item in page.items])
+        cursor = page.next
+        if cursor is None:
+            break
+    return [*pages, [(await given.tasks.page(replace(wanted, page=1))).total]]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+async def test_several_statuses_come_in_one_order(database_url: str, descending: bool) -> None:
+    """The list of two statuses is that of all tasks without the others, page by page."""
+    async with scene(database_url) as given:
+        await _searchable(given)
+        await _many(given)
+        await given.log.database.execute(
+            "UPDATE views.tasks SET status = (ARRAY['failed', 'completed', 'pending'])[1 + id % 3]"
+            " WHERE id > 1000"
+        )
+        await given.log.database.execute("UPDATE views.tasks SET deleted = true WHERE id <= 1000")
+        wanted = frozenset({"failed", "pending"})
+        whole = [n for n in range(1001, 4001) if n % 3 != 1]
+        if descending:
+            whole.reverse()
+        page = TaskFilter(descending=descending, status=wanted, limit=10)
+        assert await _shown(given, replace(page, limit=100)) == whole[:100]
+        assert await _shown(given, replace(page, page=31)) == whole[300:310]
+        assert await _shown(given, replace(page, page=150)) == whole[1490:1500]
+        cursor = (await given.tasks.page(page)).next
+        assert await _shown(given, replace(page, cursor=cursor)) == whole[10:20]
+
+
+async def _shown(given: Scene, wanted: TaskFilter) -> list[object]:
+    return [item["id"] for item in (await given.tasks.page(wanted)).items]
 
 
 async def test_similar_names_are_found_when_nothing_else_is(database_url: str) -> None:

@@ -17,20 +17,7 @@ from pandar_daemon.ports import Append, Clock, Head, LogDamaged, Receipt, Verdic
 from pandar_daemon.ports.archive import Archive
 
 _OF_EVENTS = ", ".join(f"e.{name.strip()}" for name in COLUMNS.split(","))
-# The row of `streams` says which partitions a stream is in; others are not touched. OFFSET keeps
-# the lookup whole, and ALL keeps the planner from taking positions for the narrower condition: of
-# a stream that began long ago they are not.
-_STREAM = f"""
-SELECT {_OF_EVENTS}, s.version AS stream_version, s.first_position
-FROM streams s LEFT JOIN LATERAL (
-    SELECT * FROM events
-    WHERE stream = $1 AND version > $2 AND position >= s.first_position
-        AND position <= ALL (ARRAY[least(s.last_position, $3::bigint)])
-        AND ($4::timestamptz IS NULL OR recorded_at <= $4)
-    ORDER BY version OFFSET 0
-) e ON true
-WHERE s.stream = $1
-"""  # noqa: S608 - own columns
+_STREAM = f"SELECT {COLUMNS}, stream_version, first_position FROM read_stream($1, $2, $3, $4)"  # noqa: S608 - own columns
 _KEPT = """
 SELECT coalesce(max(a.last_position), 0) AS archived_to,
     (SELECT min(version) FROM events WHERE stream = $1) AS version

@@ -18,13 +18,12 @@ from pandar_daemon.adapters.postgres.task_search import (
     MANY,
     MATCHES_MAX,
     TaskQuery,
-    are_many,
 )
+from pandar_daemon.adapters.postgres.task_spans import Known, Span
 from pandar_daemon.ports import Clock, Page, TaskFilter
 from projections import executions, tasks, timeline
 from projections.base import plain
 
-_TASKS: Final = "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"
 _ONE: Final = f"SELECT {COLUMNS} FROM views.tasks t WHERE id = $1 AND NOT deleted"  # noqa: S608 - our own names
 _EXECUTIONS: Final = (
     f"SELECT {', '.join(name for name, _ in executions.TABLE.columns)}"  # noqa: S608 - our own names
@@ -62,20 +61,45 @@ class PgTaskReads:
         return Page(items=[self._task(row) for row in shown], next=following, total=total)
 
     async def _matches(self, asked: TaskQuery) -> list[int] | None:
-        """Return the tasks searched for, similar ones if there are none; ``None`` for too many."""
-        if await self._are_many(asked):
-            return None
-        sql, arguments = asked.literal()
-        rows = await self._database.fetch(sql, *arguments)
-        similar = asked.similar()
-        if not rows and similar is not None:
-            sql, arguments = similar
-            rows = (await self._database.fetch(sql, *arguments))[:MATCHES_MAX]
-        return None if len(rows) > MATCHES_MAX else [row["id"] for row in rows]
+        """Return the tasks searched for, similar ones if there are none; ``None`` for too many.
 
-    async def _are_many(self, asked: TaskQuery) -> bool:
-        tasks = await self._number(_TASKS)
-        return tasks >= MANY and are_many(tasks, await self._number(*asked.newest()))
+        Where a page needs the newest only, the others may be left out.
+        """
+        known = await self._known(asked)
+        if known.tasks < MANY:
+            return await self._all_matches(asked)
+        found: list[int] = []
+        span: Span | None = known.first()
+        while span is not None:
+            more = await self._ids(*asked.within(span, known.newest))
+            if len(more) > asked.too_many:
+                span = known.shorter(span) if asked.is_newest_first else None
+                if span is None:
+                    return None
+                continue
+            found += more
+            if len(found) > MATCHES_MAX:
+                return None
+            if len(found) >= asked.enough:
+                break
+            span = known.following(span, len(found), asked.enough)
+        return found or await self._all_matches(asked)
+
+    async def _known(self, asked: TaskQuery) -> Known:
+        sql, arguments = asked.known()
+        row = await self._database.fetchrow(sql, *arguments)
+        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        return Known(**row)
+
+    async def _all_matches(self, asked: TaskQuery) -> list[int] | None:
+        found = await self._ids(*asked.literal())
+        similar = asked.similar()
+        if not found and similar is not None:
+            found = (await self._ids(*similar))[:MATCHES_MAX]
+        return None if len(found) > MATCHES_MAX else found
+
+    async def _ids(self, sql: str, arguments: Sequence[object]) -> list[int]:
+        return [row["id"] for row in await self._database.fetch(sql, *arguments)]
 
     async def _number(self, sql: str, arguments: Sequence[object] = ()) -> int:
         return int(str(await self._database.fetchval(sql, *arguments)))

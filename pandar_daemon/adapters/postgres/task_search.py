@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final, TypeVar
-
-from msgspec import Struct
 
 from events.problem import FieldError
 from pandar_daemon.adapters.postgres import cursors
-from pandar_daemon.adapters.postgres.cursors import SortKey
+from pandar_daemon.adapters.postgres.task_orders import (
+    MADE,
+    ORDERS,
+    RELEVANCE,
+    UNRANKED,
+    Arguments,
+    Order,
+)
+from pandar_daemon.adapters.postgres.task_spans import NEAR, Span
 from pandar_daemon.domain.refusals import Invalid
 from pandar_daemon.ports import TaskFilter
 from projections.base import storable
-from projections.task_table import FIELDS, RANK, SEARCHED
+from projections.task_table import FIELDS, MADE_IN, RANK, SEARCHED
 
 KEY_HELD: Final = (
     "EXISTS (SELECT FROM reservations r WHERE r.scope = 'concurrency'"
@@ -36,11 +42,9 @@ A frequent word has matches on every page, so going through them ends soon; a ra
 matches, so naming them does. Either costs about the same among a million tasks as among thousands.
 """
 
-LOOKED_AT: Final = 2_000
-"""Among many tasks the newest tell first whether a search is of the frequent kind."""
 MANY: Final = 50_000
-"""So many tasks are many: among fewer it is as quick to look for all matches."""
-_OFTEN: Final = 20
+"""So many tasks are many, and gone through in stretches of time; of fewer it is as quick to look
+for all matches at once."""
 
 _TEXTS: Final = "JOIN views.task_words USING (id)"
 _WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
@@ -48,35 +52,9 @@ _EXACT: Final = re.compile(r'"|(^|\s)-')
 """Who quotes or excludes words does not want similar ones."""
 _PLAIN: Final = re.compile(r"[a-z0-9]{3,}(\s+[a-z0-9]{3,})*", re.IGNORECASE | re.ASCII)
 """Words that all have to be there, and long enough for the index of letters."""
-_RELEVANCE: Final = "relevance"
-_EQUAL: Final = "0::float8"
-"""The rank of tasks too many to be ranked."""
+_FEW_PAGES: Final = 10
+_FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 T = TypeVar("T", int, str)
-
-
-class _Order(Struct, frozen=True):
-    expression: str
-    sql_type: str
-    python_type: type[SortKey]
-
-
-_ORDERS: Final = {
-    "created_at": _Order("created_at", "timestamptz", datetime),
-    "updated_at": _Order("updated_at", "timestamptz", datetime),
-    "started_at": _Order("coalesce(started_at, created_at)", "timestamptz", datetime),
-    "priority": _Order("priority_rank", "integer", int),
-    "status": _Order("status", "text", str),
-    "name": _Order("name", "text", str),
-}
-
-
-class _Arguments(list[object]):
-    """The values of one statement."""
-
-    def add(self, value: object, sql_type: str) -> str:
-        """Return what stands for a value in the statement."""
-        self.append(value)
-        return f"${len(self)}::{sql_type}"
 
 
 class TaskQuery:
@@ -86,59 +64,112 @@ class TaskQuery:
         """Raises `Invalid` for an unknown order."""
         self._wanted = wanted
         self._text = storable(wanted.search or "")
-        if wanted.sort_by not in _ORDERS and not (wanted.sort_by == _RELEVANCE and wanted.search):
-            rule = f"one of {', '.join(_ORDERS)}; relevance only with a search"
+        if wanted.sort_by not in ORDERS and not (wanted.sort_by == RELEVANCE and wanted.search):
+            rule = f"one of {', '.join(ORDERS)}; relevance only with a search"
             raise Invalid(FieldError(field="sort_by", rule=rule))
 
-    def literal(self) -> tuple[str, _Arguments]:
+    def known(self) -> tuple[str, Arguments]:
+        """Return the query for what is `Known` of the tasks the matches are among."""
+        values = Arguments()
+        latest = min((at for at in (self._wanted.date_to, self._after()) if at), default=_FOR_EVER)
+        older = f"created_at <= {values.add(latest, 'timestamptz')}"
+        made = f"SELECT created_at FROM views.tasks WHERE NOT deleted AND {older}"  # noqa: S608 - our own names
+        newest = f"{made} ORDER BY created_at DESC LIMIT 1"
+        return (
+            "SELECT (SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts) AS tasks,"  # noqa: S608 - our own names
+            f" ({newest}) AS newest, ({newest} OFFSET {NEAR}) AS near,"
+            f" ({made} ORDER BY created_at LIMIT 1) AS oldest"
+        ), values
+
+    def literal(self) -> tuple[str, Arguments]:
         """Return the query for ids of tasks that have the words searched, or the very text."""
-        values = _Arguments()
-        conditions = [*self._filters(values), self._literal(values)]
-        return _ids(conditions), values
+        return self.within(Span(None), None)
 
-    def newest(self) -> tuple[str, _Arguments]:
-        """Return the query for how many of the newest tasks the words are in."""
-        values = _Arguments()
-        newest = " AND ".join(self._filters(values))
-        sql = (
-            f"SELECT count(*) FROM (SELECT * FROM views.tasks WHERE {newest}"  # noqa: S608 - our own names
-            f" ORDER BY created_at DESC, id DESC LIMIT {LOOKED_AT}) t {_TEXTS}"
-            f" WHERE {_one_by_one(self._literal(values))}"
-        )
-        return sql, values
+    def within(self, span: Span, newest: datetime | None) -> tuple[str, Arguments]:
+        """Return that query for tasks made in a stretch of time; none was made after ``newest``."""
+        values = Arguments()
+        conditions = [*self._filters(values), *_made(values, span, newest), self._literal(values)]
+        if newest is not None and self._wanted.cursor is not None and self.is_newest_first:
+            conditions.append(self._beyond(self._wanted.cursor, MADE, values))
+        return _ids(conditions, MATCHES_MAX if newest is None else self.too_many), values
 
-    def similar(self) -> tuple[str, _Arguments] | None:
+    def _after(self) -> datetime | None:
+        """Return when the last task of the page before was made, if only older ones are wanted."""
+        wanted = self._wanted
+        if wanted.cursor is None or not self.is_newest_first:
+            return None
+        return cursors.read(wanted.cursor, wanted.sort_by, datetime, descending=True)[0]
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Tell whether a page needs no other matches than the newest ones."""
+        wanted = self._wanted
+        return wanted.sort_by == "created_at" and wanted.descending and wanted.page is None
+
+    @property
+    def enough(self) -> int:
+        """Return how many of the newest matches make the page; of any more it may need all."""
+        return self._wanted.limit + 1 if self.is_newest_first else MATCHES_MAX + 1
+
+    @property
+    def too_many(self) -> int:
+        """Return how many matches in a stretch of time may be read; if it has more, a shorter one.
+
+        Where all are needed, it is how many may be named.
+        """
+        return _FEW_PAGES * self.enough if self.is_newest_first else MATCHES_MAX
+
+    def similar(self) -> tuple[str, Arguments] | None:
         """Return the query for ids of tasks with similar names; ``None`` if none is wanted."""
         if _EXACT.search(self._text):
             return None
-        values = _Arguments()
+        values = Arguments()
         conditions = [*self._filters(values), f"in_name %> {values.add(self._text, 'text')}"]
-        return _ids(conditions), values
+        return _ids(conditions, MATCHES_MAX), values
 
-    def page(self, matches: Sequence[int] | None = None) -> tuple[str, _Arguments]:
+    def page(self, matches: Sequence[int] | None = None) -> tuple[str, Arguments]:
         """Return the query for one row more than the page holds, its ``sort_key`` included.
 
         Raises `Invalid` for a cursor that does not belong to its order.
         """
-        values = _Arguments()
+        values, wanted = Arguments(), self._wanted
         conditions = self._conditions(values, matches)
-        order, wanted, offset = self._ordered(values, matches), self._wanted, 0
+        order, offset = self._ordered(values, matches), 0
         if wanted.cursor is not None:
             conditions.append(self._beyond(wanted.cursor, order, values))
         elif wanted.page is not None:
             offset = (wanted.page - 1) * wanted.limit
-        down = "DESC" if wanted.descending else "ASC"
-        by = f"{order.expression} {down}, id {down}" if order.expression != _EQUAL else f"id {down}"
+        by = order.by(descending=wanted.descending)
+        limit, skipped = values.add(wanted.limit + 1, "bigint"), values.add(offset, "bigint")
+        source = f"{self._from()} WHERE {' AND '.join(conditions)}"
+        if self._is_by_status:
+            each = f"SELECT * FROM {source} AND status = %s {by} LIMIT {limit} + {skipped}"  # noqa: S608 - our own names
+            statuses = [values.add(status, "text") for status in sorted(wanted.status)]
+            source = f"({' UNION ALL '.join(f'({each % status})' for status in statuses)}) t"
         sql = (
-            f"SELECT {COLUMNS}, {order.expression} AS sort_key FROM {self._from()}"  # noqa: S608 - our own names
-            f" WHERE {' AND '.join(conditions)} ORDER BY {by}"
-            f" LIMIT {values.add(wanted.limit + 1, 'bigint')} OFFSET {values.add(offset, 'bigint')}"
+            f"SELECT {COLUMNS}, {order.expression} AS sort_key FROM {source}"  # noqa: S608 - our own names
+            f" {by} LIMIT {limit} OFFSET {skipped}"
         )
         return sql, values
 
-    def total(self, matches: Sequence[int] | None = None) -> tuple[str, _Arguments]:
+    @property
+    def _is_by_status(self) -> bool:
+        """Tell whether the newest of each status are asked for, and the newest of these taken.
+
+        Of each status there is an index by when tasks were made, so none has to be read whole.
+        """
+        wanted = self._wanted
+        is_shallow = (wanted.page or 1) * wanted.limit <= MATCHES_MAX
+        is_of_several = len(wanted.status) > 1 and wanted.sort_by == "created_at"
+        return is_of_several and is_shallow and not self._text
+
+    def _beyond(self, cursor: str, order: Order, values: Arguments) -> str:
+        wanted = self._wanted
+        return order.beyond(cursor, wanted.sort_by, values, descending=wanted.descending)
+
+    def total(self, matches: Sequence[int] | None = None) -> tuple[str, Arguments]:
         """Return the query for the number of rows on all pages."""
-        values, wanted = _Arguments(), self._wanted
+        values, wanted = Arguments(), self._wanted
         if wanted == TaskFilter(
             projects=wanted.projects,
             project_id=wanted.project_id,
@@ -154,29 +185,37 @@ class TaskQuery:
                 "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"  # noqa: S608 - our own names
                 f" WHERE {' AND '.join(counted)}"
             ), values
-        conditions = self._conditions(values, matches)
+        conditions = [*self._filters(values), *self._among(values, matches)]
         return f"SELECT count(*) FROM {self._from()} WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
 
     def _from(self) -> str:
         return f"views.tasks t {_TEXTS}" if self._text else "views.tasks t"
 
-    def _conditions(self, values: _Arguments, matches: Sequence[int] | None) -> list[str]:
-        conditions = self._filters(values)
+    def _conditions(self, values: Arguments, matches: Sequence[int] | None) -> list[str]:
+        among = self._among(values, matches)
+        if matches is None:
+            among = [_one_by_one(condition) for condition in among]
+        return [*self._filters(values, of_any_status=self._is_by_status), *among]
+
+    def _among(self, values: Arguments, matches: Sequence[int] | None) -> list[str]:
+        """Return the condition for being one of the matches, if there is a search."""
         if matches is not None:
-            conditions.append(f"id = ANY ({values.add(matches, 'bigint[]')})")
-        elif self._text:
-            conditions.append(_one_by_one(self._literal(values)))
-        return conditions
+            return [f"id = ANY ({values.add(matches, 'bigint[]')})"]
+        return [self._literal(values)] if self._text else []
 
-    def _filters(self, values: _Arguments) -> list[str]:
-        return ["NOT deleted", *self._given(values)]
+    def _filters(self, values: Arguments, *, of_any_status: bool = False) -> list[str]:
+        return ["NOT deleted", *self._given(values, of_any_status=of_any_status)]
 
-    def _given(self, values: _Arguments) -> list[str]:
+    def _given(self, values: Arguments, *, of_any_status: bool = False) -> list[str]:
         wanted = self._wanted
+        statuses = [] if of_any_status else sorted(wanted.status)
+        one_status = statuses[0] if len(statuses) == 1 else None
         given = (
             ("project_id = ANY ({})", _sorted(wanted.projects), "bigint[]"),
             ("project_id = {}", wanted.project_id, "bigint"),
-            ("status = ANY ({})", _sorted(wanted.status) or None, "text[]"),
+            # By equality, so that an index that begins with it is in the order wanted.
+            ("status = {}", one_status, "text"),
+            ("status = ANY ({})", None if one_status else statuses or None, "text[]"),
             ("priority_rank = ANY ({})", _ranks(wanted.priority), "integer[]"),
             ("created_by = {}", wanted.created_by and storable(wanted.created_by), "text"),
             ("created_at >= {}", wanted.date_from, "timestamptz"),
@@ -188,7 +227,7 @@ class TaskQuery:
             if value is not None
         ]
 
-    def _literal(self, values: _Arguments) -> str:
+    def _literal(self, values: Arguments) -> str:
         """Return the condition: all words somewhere, or what the quotes and signs ask for.
 
         What has a word has its letters, which are quick to look for; its words take ten times that.
@@ -197,36 +236,22 @@ class TaskQuery:
             return " AND ".join(self._has(values, word) for word in self._text.split())
         return f"({self._has(values, self._text)} OR {self._has_words(values)})"
 
-    def _has(self, values: _Arguments, text: str) -> str:
+    def _has(self, values: Arguments, text: str) -> str:
         return f"{SEARCHED} ILIKE {values.add(_pattern(text), 'text')}"
 
-    def _has_words(self, values: _Arguments) -> str:
+    def _has_words(self, values: Arguments) -> str:
         query = f"websearch_to_tsquery('simple', {values.add(self._text, 'text')})"
         return f"{_WORDS} @@ {query}"
 
-    def _ordered(self, values: _Arguments, matches: Sequence[int] | None) -> _Order:
-        if self._wanted.sort_by != _RELEVANCE:
-            return _ORDERS[self._wanted.sort_by]
+    def _ordered(self, values: Arguments, matches: Sequence[int] | None) -> Order:
+        if self._wanted.sort_by != RELEVANCE:
+            return ORDERS[self._wanted.sort_by]
         if matches is None:
-            return _Order(_EQUAL, "float8", float)
+            return UNRANKED
         words = values.add(self._text, "text")
         query = f"websearch_to_tsquery('simple', {words})"
         rank = f"(2 * word_similarity({words}, name) + ts_rank({_WORDS}, {query}))::float8"
-        return _Order(rank, "float8", float)
-
-    def _beyond(self, cursor: str, order: _Order, values: _Arguments) -> str:
-        wanted = self._wanted
-        key, id_ = cursors.read(
-            cursor, wanted.sort_by, order.python_type, descending=wanted.descending
-        )
-        sign = "<" if wanted.descending else ">"
-        beyond = f"({values.add(key, order.sql_type)}, {values.add(id_, 'bigint')})"
-        return f"({order.expression}, id) {sign} {beyond}"
-
-
-def are_many(tasks: int, in_newest: int) -> bool:
-    """Tell whether more than `MATCHES_MAX` of all tasks match, going by the newest ones."""
-    return in_newest >= _OFTEN and in_newest * tasks > MATCHES_MAX * LOOKED_AT
+        return Order(rank, "float8", float)
 
 
 def _one_by_one(condition: str) -> str:
@@ -237,9 +262,23 @@ def _one_by_one(condition: str) -> str:
     return f"CASE WHEN {condition} THEN true ELSE false END"
 
 
-def _ids(conditions: list[str]) -> str:
+def _ids(conditions: list[str], most: int) -> str:
+    """Return the query for ids, one more than the most wanted, planned as if all were.
+
+    The planner else hopes to meet the first thousand soon by going through the table.
+    """
     met = " AND ".join(conditions)
-    return f"SELECT id FROM views.tasks t {_TEXTS} WHERE {met} LIMIT {MATCHES_MAX + 1}"  # noqa: S608 - our own names
+    found = f"SELECT id FROM views.tasks t {_TEXTS} WHERE {met}"  # noqa: S608 - our own names
+    return f"WITH found AS MATERIALIZED ({found}) SELECT id FROM found LIMIT {most + 1}"  # noqa: S608 - our own names
+
+
+def _made(values: Arguments, span: Span, newest: datetime | None) -> Iterator[str]:
+    """Yield the conditions for tasks made in a stretch of time; none was made after ``newest``."""
+    if newest is not None and (places := span.places(newest)) is not None:
+        yield f"{MADE_IN} && {values.add(places, 'integer[]')}"
+        yield _one_by_one(f"created_at >= {values.add(span.since, 'timestamptz')}")
+    if span.before is not None:
+        yield _one_by_one(f"created_at < {values.add(span.before, 'timestamptz')}")
 
 
 def _sorted(values: frozenset[T] | None) -> list[T] | None:
