@@ -17,6 +17,7 @@ from pandar_daemon.adapters.postgres import event_store
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
 from pandar_daemon.adapters.postgres.migrate import migrate
 from pandar_daemon.adapters.postgres.pool import pool
+from pandar_daemon.adapters.postgres.writer import Writer
 from pandar_daemon.ports import Append, Appended, Conflict, Key, LogDamaged
 from tests.support.appending import append_load, item, said, texts
 from tests.support.log import Log, open_log, running
@@ -94,6 +95,25 @@ async def test_writers_cross_at_once(log: Log, database_url: str) -> None:
         assert each.version == versions.get(each.stream, 0) + 1
         versions[each.stream] = each.version
     assert {s: len(await log.store.read_stream(s)) for s in versions} == versions
+
+
+async def test_a_partition_not_seen_yet_is_waited_for(
+    log: Log, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process made it and says so, but our session has yet to hear: nothing is refused."""
+    refused = asyncio.Event()
+    drop = Writer._drop_connection
+
+    def dropped(writer: Writer) -> None:
+        refused.set()
+        drop(writer)
+
+    monkeypatch.setattr(Writer, "_drop_connection", dropped)
+    await admin.execute("UPDATE log_head SET partitioned_to = 100")
+    many = asyncio.create_task(log.store.append(item("task-1", 0, *said(*map(str, range(9))))))
+    await refused.wait()
+    await admin.execute("UPDATE log_head SET partitioned_to = $1", WIDTH)
+    assert await many == Appended(position=9, version=9)
 
 
 async def test_streams_tell_where_they_are(log: Log, admin: asyncpg.Connection) -> None:

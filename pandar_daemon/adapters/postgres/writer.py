@@ -48,6 +48,10 @@ QUEUE_MAX = 10_000
 RETRY_SEC = 10.0
 """How long a lost connection is retried before the askers are told the outcome is unknown."""
 
+_AGAIN = (*BUSY, asyncpg.CheckViolationError)
+"""The same may work later. No constraint checks what is appended: it is refused like this where
+another process made a partition and committed, but has yet to tell our session of it."""
+
 _RECEIPTS = """
 SELECT command_id, request_sha256, stream, position, version, answer
 FROM commands WHERE command_id = ANY ($1)
@@ -132,7 +136,7 @@ class Writer:
     async def _write(self, batch: list[_Waiting]) -> None:
         try:
             verdicts = await self._send_again(batch)
-        except BUSY as error:
+        except _AGAIN as error:
             log.warning("log.append_unknown", items=len(batch), error=type(error).__name__)
             for waiting in batch:
                 _fail(waiting, ConnectionError("the database is away; the outcome is unknown"))
@@ -162,7 +166,7 @@ class Writer:
         while True:
             try:
                 return await self._send(items, append)
-            except BUSY:
+            except _AGAIN:
                 self._drop_connection()
                 if self._clock.boottime() + pause > deadline:
                     raise
