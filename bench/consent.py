@@ -21,7 +21,10 @@ from events.task import Json
 from pandar_daemon.cli.sse import Reader
 
 PART = "approvals"
-AGENT = f"{shlex.quote(sys.executable)} -P {shlex.quote(clocked.__file__)}"
+AGENT = shlex.join([sys.executable, "-P", "-c", Path(clocked.__file__).read_text()])
+"""In its box there is Python, but not this folder."""
+BOXED = "bwrap"
+"""Who may run without asking must be in a box."""
 ASKED, PARKED, COMPLETED = "task.confirmation_requested", "task.parked", "task.completed"
 ENDS = frozenset({COMPLETED, "task.failed", "task.cancelled"})
 MIB = 2**20
@@ -29,7 +32,7 @@ MIB = 2**20
 
 async def measure(data: Path, scale: Scale) -> list[Figure]:
     """Return the figures of a daemon on data of its own."""
-    async with daemon(data, PANDAR_AGENT_CLOCKED_COMMAND=AGENT) as pandar:
+    async with daemon(data, PANDAR_AGENT_CLOCKED_COMMAND=AGENT, PANDAR_SANDBOX=BOXED) as pandar:
         figures = await waits(pandar, data, scale)
         figures += await turns(pandar, scale)
         return [*figures, *await parking(pandar, scale)]
