@@ -120,7 +120,7 @@ def _sums(usage: Usage) -> dict[str, int]:
 
 
 def _whole(value: float | None) -> int:
-    return round(min(max(0, value or 0), MOST))
+    return round(min(max(0, value), MOST)) if value else 0
 
 
 def has_unknown_cost(usage: Usage) -> bool:
