@@ -35,8 +35,11 @@ from events import commands as do
 PART = f"backlog of `true`, {SLOTS} at work"
 PATIENCE_SEC = 120.0
 STOP_SEC = 20.0
-_LOOK_SEC = 0.02
-_OURS = "SELECT count(*) FROM events WHERE type = 'task.completed' AND position > $1"
+_LOOK_SEC = 0.05
+_OURS = """
+SELECT coalesce(max(position), $1), count(*) FILTER (WHERE type = 'task.completed')
+FROM events WHERE position > $1
+"""
 _THEIRS = {
     "procrastinate": "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'",
     "dbos": "SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'",
@@ -67,6 +70,21 @@ class Filed(Struct, frozen=True):
 Turns = dict[str, list[Turn]]
 
 
+class Ends:
+    """How many of our tasks ended since a position; each event is looked at once."""
+
+    def __init__(self, pandar: Daemon, position: int) -> None:
+        self._pandar = pandar
+        self._position = position
+        self._found = 0
+
+    async def count(self) -> int:
+        """Return how many so far."""
+        for position, more in await self._pandar.postgres.fetch(_OURS, self._position):
+            self._position, self._found = position, self._found + more
+        return self._found
+
+
 async def measure(data: Path, scale: Scale) -> list[Figure]:
     """Return the figures of all contenders, or one line when there are no peers here."""
     try:
@@ -85,7 +103,7 @@ async def measure(data: Path, scale: Scale) -> list[Figure]:
 
 
 async def _ours(pandar: Daemon, client: Bus, name: str, tasks: int) -> Turn:
-    base = await pandar.postgres.fetchval("SELECT position FROM log_head")
+    ends = Ends(pandar, await pandar.postgres.fetchval("SELECT position FROM log_head"))
 
     async def file() -> Filed:
         numbers = iter(range(tasks))
@@ -102,7 +120,7 @@ async def _ours(pandar: Daemon, client: Bus, name: str, tasks: int) -> Turn:
                 group.create_task(filer())
         return Filed(began, time.monotonic())
 
-    return await _turn(pandar, tasks, file, lambda: pandar.postgres.fetchval(_OURS, base))
+    return await _turn(pandar, tasks, file, ends.count)
 
 
 async def _turn(
