@@ -237,7 +237,7 @@ async def test_a_fault_of_ours_tells_nothing(
     """An exception nobody expected is a 500 without any of its text, and the door stays open."""
     headers = {"Pandar-Token": one.token(OWNER)}
     administrator = await asyncpg.connect(database_url)
-    await administrator.execute("ALTER TABLE events RENAME TO hidden")
+    await administrator.execute("ALTER TABLE streams RENAME TO hidden")
     subject = subjects.command("task.start", None, 1)
     answer = await _send(bus, subject, b"", headers)
     assert answer.headers["nats-service-error-code"] == "500"
@@ -246,7 +246,7 @@ async def test_a_fault_of_ours_tells_nothing(
         "title": "Internal error",
         "status": 500,
     }
-    await administrator.execute("ALTER TABLE hidden RENAME TO events")
+    await administrator.execute("ALTER TABLE hidden RENAME TO streams")
     await administrator.close()
     assert (await _send(bus, subject, b"", headers)).headers["nats-service-error-code"] == "404"
 

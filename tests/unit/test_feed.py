@@ -22,6 +22,8 @@ class OpenLog(EventStore):
     def __init__(self) -> None:
         self.recorded: list[Recorded] = []
         self.reads: list[int] = []
+        self.looks = 0
+        self.end = 0
 
     async def read_all(self, *, after: int, limit: int) -> list[Recorded]:
         """Return what comes after a position, and note that it was asked."""
@@ -29,8 +31,9 @@ class OpenLog(EventStore):
         return self.recorded[after : after + limit]
 
     async def head(self) -> Head:
-        """Return where it ends."""
-        return Head(len(self.recorded), 1)
+        """Return where it ends: after more than can be read, if a test says so."""
+        self.looks += 1
+        return Head(max(self.end, len(self.recorded)), 1)
 
 
 class OpenBus:
@@ -143,7 +146,7 @@ async def test_a_silent_bus_is_made_up_for_by_the_poll() -> None:
     scene = Scene(poll_sec=0.01)
 
     async def grow() -> None:
-        while len(scene.log.reads) < 3:  # noqa: ASYNC110 - the log was polled
+        while scene.log.looks < 3:  # noqa: ASYNC110 - the log was polled
             await asyncio.sleep(0)
         scene.store(4)
 
@@ -152,9 +155,22 @@ async def test_a_silent_bus_is_made_up_for_by_the_poll() -> None:
         assert await scene.read(4) == [1, 2, 3, 4]
 
 
+async def test_a_log_that_did_not_grow_is_not_read() -> None:
+    """While nothing happens, its end is all that is asked for."""
+    scene = Scene(poll_sec=0.001)
+    scene.store(2)
+    reading = asyncio.create_task(scene.read(3))
+    while scene.log.looks < 5:  # noqa: ASYNC110 - the log was polled
+        await asyncio.sleep(0)
+    assert scene.log.reads == [0]
+    scene.store(3)
+    assert await reading == [1, 2, 3]
+
+
 async def test_a_bus_that_breaks_is_followed_again() -> None:
     """After the bus failed, what it says next is heard."""
     scene = Scene(poll_sec=0.01)
+    scene.log.end = 2
     scene.bus.say(scene.events[0], ConnectionError("gone"), scene.events[1])
     assert await scene.read(2) == [1, 2]
 
