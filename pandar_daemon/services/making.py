@@ -83,7 +83,7 @@ class Making:
         self._enclose = enclose
         self._since = since
         self._admission = admission
-        self.workspace = folder_in(places.workspaces, f"task-{self._task}")
+        self.workspace = made_folder(places.workspaces / f"task-{self._task}")
 
     def plain(self) -> Tree:
         """Return the folder as it is."""
@@ -95,7 +95,7 @@ class Making:
         same = repository is not None and repository.url == kept.url
         if repository is not None and same and self._assignment.resume is None:
             await self._check_base(repository, kept)
-        folder_in(self._scratch.parent, self._scratch.name)
+        made_folder(self._scratch)
         return self._tree(kept, await asyncio.to_thread(self._protected, kept))
 
     async def clone(self, repository: Repository) -> Tree:
@@ -150,7 +150,7 @@ class Making:
         if left:
             raise OSError(f"cannot be moved out of the way: {', '.join(left)}")
         for folder in (self.workspace, self._scratch):
-            folder_in(folder.parent, folder.name)
+            made_folder(folder)
         self._places.records.keep(self._task, Kept())
         await self._clear()
 
@@ -226,20 +226,20 @@ class Making:
         )
 
 
-def folder_in(parent: Path, name: str) -> Path:
+def made_folder(wanted: Path) -> Path:
     """Return the path, without links, of a folder of ours, made unless it is there already.
 
     Raises ``OSError`` when it cannot be made.
     """
-    path = parent.resolve() / name
+    path = wanted.parent.resolve() / wanted.name
     try:
         path.mkdir(mode=0o700)
     except FileNotFoundError:
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
         if not path.is_dir():
             raise
         return path.resolve()
     else:
         return path
-    return folder_in(parent, name)
+    return made_folder(wanted)

@@ -42,7 +42,7 @@ LATE_SEC: Final = 2.0
 """What the answer to a claim may take beyond its wait."""
 TRUST: Final = 0.75
 """The part of a lease we trust; the rest is for clocks, networks and the freezing itself."""
-_OURS_TO_MEND: Final = 500
+_SERVER_ERROR: Final = 500
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class RunnerCalls:
                 return msgspec.json.decode(answer, type=Assignments)
             except Refusal as refusal:
                 log.warning("runner.waiting", reason=str(refusal), pause_sec=pause)
-                if refusal.problem.status < _OURS_TO_MEND:  # that claim gave nothing
+                if refusal.problem.status < _SERVER_ERROR:  # that claim gave nothing
                     command_id = str(self._clock.new_id())
             await asyncio.sleep(pause)
         raise AssertionError("pauses are endless")

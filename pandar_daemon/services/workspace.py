@@ -13,7 +13,7 @@ from events.running import Assignment
 from pandar_daemon.ports import REMOVED, Launch, Spec
 from pandar_daemon.services.confines import admit_agent, box_of, inside
 from pandar_daemon.services.enclosing import Reach
-from pandar_daemon.services.making import Tree, folder_in
+from pandar_daemon.services.making import Tree, made_folder
 from pandar_daemon.services.means import Means
 
 _SHELLS = ("/bin/bash", "/bin/sh")
@@ -56,9 +56,9 @@ def command_spec(
     means: Means, assignment: Assignment, command: str, tree: Tree, *, until: float
 ) -> Work:
     """Return how to run a shell command in a task's tree; raises ``OSError`` as `prepare` does."""
-    workspace, home = Path(tree.path), _home(means.data, assignment.task_id)
+    home = _home(means.data, assignment.task_id)
     reach = Reach(
-        folder=str(workspace),
+        folder=tree.path,
         home=str(home),
         protected=tree.protected,
         overlays=means.openings.overlays,
@@ -68,7 +68,7 @@ def command_spec(
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", command),
-        cwd=str(workspace),
+        cwd=tree.path,
         environment=inside(environment, box, means.openings.shims),
         until=until,
         box=box,
@@ -79,12 +79,11 @@ def command_spec(
 def agent_spec(
     means: Means, assignment: Assignment, tree: Tree, *, until: float, home_suffix: str = ""
 ) -> Work:
-    """Make a task's workspace and a home for its agent, and return how to start that there.
+    """Make a home for a task's agent, and return how to start that in the task's tree.
 
     Raises ``OSError`` as `prepare` does.
     """
     admit_agent(assignment)
-    workspace = Path(tree.path)
     home = _home(means.data, assignment.task_id, home_suffix)
     boxed = assignment.confines.level is not Level.NONE
     launch = means.agents.launch(assignment.agent or "", assignment, home, boxed=boxed)
@@ -93,7 +92,7 @@ def agent_spec(
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
     reach = Reach(
-        folder=str(workspace),
+        folder=tree.path,
         home=str(home),
         readable=launch.readable,
         protected=tree.protected,
@@ -104,7 +103,7 @@ def agent_spec(
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=launch.argv,
-        cwd=str(workspace),
+        cwd=tree.path,
         environment=inside(environment, box, means.openings.shims),
         until=until,
         piped=True,
@@ -114,8 +113,8 @@ def agent_spec(
 
 
 def _home(data: Path, task_id: int, suffix: str = "") -> Path:
-    home = folder_in(data / "homes", f"task-{task_id}{suffix}")
-    folder_in(home, "tmp")
+    home = made_folder(data / "homes" / f"task-{task_id}{suffix}")
+    made_folder(home / "tmp")
     return home
 
 

@@ -121,12 +121,8 @@ def _capture_libraries(stream: TextIO, level: int, rendering: list[Processor]) -
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
-def _secret(key: object) -> bool:
-    return _is_secret(str(key))
-
-
 @lru_cache(maxsize=256)
-def _is_secret(key: str) -> bool:
+def _secret(key: str) -> bool:
     return not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z]+", key.lower()))
 
 
@@ -138,7 +134,9 @@ def _clean(value: object, depth: int) -> object:
     if depth >= _DEPTH_MAX:
         return "…"
     if isinstance(value, Mapping):
-        return {_shown(str(k)): _clean(v, depth + 1) for k, v in value.items() if not _secret(k)}
+        return {
+            _shown(str(k)): _clean(v, depth + 1) for k, v in value.items() if not _secret(str(k))
+        }
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(item, depth + 1) for item in value]
     return _shown(_mask(str(value)))

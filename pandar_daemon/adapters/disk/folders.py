@@ -41,24 +41,24 @@ class DataFolders:
     def tasks(self) -> list[int]:
         """Return which tasks have folders here, in order."""
         found = set[int]()
-        for _, _, names in self._kinds():
-            found.update(int(match[1]) for match in map(_TASK.match, names) if match)
+        for parent, _ in self._kinds():
+            names = map(_TASK.match, names_in(parent))
+            found.update(int(match[1]) for match in names if match)
         return sorted(found)
 
     def used(self, task_id: int) -> int:
         """Return the bytes a task's folders take on disk."""
         measure = Measure()
-        for kind in _OF_TASKS:
-            with suppress(FileNotFoundError), folder(self._data / kind) as parent:
-                for suffix in ("", HELPER):  # to look for others would take a look at all tasks
-                    measure.add(f"task-{task_id}{suffix}", parent)
+        for parent, _ in self._kinds():
+            for suffix in ("", HELPER):  # to look for others would take a look at all tasks
+                measure.add(f"task-{task_id}{suffix}", parent)
         return measure.bytes
 
     def discard(self, task_ids: Collection[int]) -> list[str]:
         """Move folders of tasks out of the way; return what could not be moved, and why."""
         left = []
-        for parent, kind, names in self._kinds():
-            for name in _of(task_ids, names):
+        for parent, kind in self._kinds():
+            for name in _of(task_ids, names_in(parent)):
                 try:
                     _discard(name, parent)
                 except OSError as error:
@@ -92,11 +92,11 @@ class DataFolders:
                     with suppress(OSError), _locked(f"{name.removesuffix('.git')}.lock", parent):
                         _discard(name, parent)
 
-    def _kinds(self) -> Iterator[tuple[int, str, list[str]]]:
-        """Yield each folder of folders there is: open, by name, with the names in it."""
+    def _kinds(self) -> Iterator[tuple[int, str]]:
+        """Yield each folder of folders there is: open, and by name."""
         for kind in _OF_TASKS:
             with suppress(FileNotFoundError), folder(self._data / kind) as parent:
-                yield parent, kind, names_in(parent)
+                yield parent, kind
 
     @contextmanager
     def _bin(self, kind: str) -> Iterator[int]:
