@@ -8,7 +8,7 @@ the time to go and room is still missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -97,29 +97,31 @@ class Room:
             for of, execution in live.items()
             if filling.is_due(self._filled.get(of), execution.disk_bytes, space.free, at)
         ]
-        while due:
-            measured = await self._measure({of: live[of] for of in due}, space)
-            for of in measured:
-                await self._hold_to_limit(of, live[of])
-            due = due[len(measured) :]
+        async for of in self._measure(due, live, space):
+            await self._hold_to_limit(of, live[of])
         self._tell(space)
         if self.is_short and self._clock.boottime() >= self._ended_at + SETTLE_SEC:
             await self._make_room(live, space)
 
-    async def _measure(self, due: Mapping[UUID, Watched], space: Space) -> list[UUID]:
-        """Measure the first of these, as many as take but a moment; return which."""
-        task_ids = [execution.task_id for execution in due.values()]
-        taken = await asyncio.to_thread(self._measured, task_ids)
-        for of, (used, began, at) in zip(due, taken, strict=False):
-            before = self._filled.get(of)
-            self._filled[of] = Filled(
-                began=used if before is None else before.began,
-                used=used,
-                free=space.free,
-                at=at,
-                took_sec=at - began,
-            )
-        return list(due)[: len(taken)]
+    async def _measure(
+        self, due: Sequence[UUID], live: Mapping[UUID, Watched], space: Space
+    ) -> AsyncIterator[UUID]:
+        """Measure these, as many at a time as take but a moment, and yield each."""
+        while due:
+            task_ids = [live[of].task_id for of in due]
+            taken = await asyncio.to_thread(self._measured, task_ids)
+            measured, due = due[: len(taken)], due[len(taken) :]
+            for of, (used, began, at) in zip(measured, taken, strict=True):
+                before = self._filled.get(of)
+                self._filled[of] = Filled(
+                    began=used if before is None else before.began,
+                    used=used,
+                    free=space.free,
+                    at=at,
+                    took_sec=at - began,
+                )
+            for of in measured:
+                yield of
 
     def _measured(self, task_ids: Sequence[int]) -> list[tuple[int, float, float]]:
         """Return what they take and when that was measured, until `MOMENT_SEC` have passed."""
@@ -148,9 +150,8 @@ class Room:
     async def _make_room(self, live: Mapping[UUID, Watched], space: Space) -> None:
         """End what grew most; what is slow to measure counts as it was measured last."""
         quick = [of for of in live if self._filled[of].took_sec < SLOW_SEC]
-        while quick:
-            measured = await self._measure({of: live[of] for of in quick}, space)
-            quick = quick[len(measured) :]
+        async for _ in self._measure(quick, live, space):
+            pass
         candidates = {of: self._filled[of] for of in live if of not in self._ended}
         worst = filling.greatest(candidates)
         if worst is not None:

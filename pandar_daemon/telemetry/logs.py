@@ -26,12 +26,11 @@ _SECRET_WORDS: Final = frozenset(
 
 _MASKS: Final = (
     (re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?"), "[token]"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+"), r"\1 [token]"),
+    (re.compile(r"(?i:\b(bearer|basic)\s+[\w.~+/=-]+)"), r"\1 [token]"),
     (re.compile(r"(?<=://)[^\s/@?#]+(?=@)"), "[userinfo]"),
-    (re.compile(r"(?i)([?&](?:access_token|token|jwt|secret|password)=)[^&\s]+"), r"\1[token]"),
+    (re.compile(r"(?i:([?&](?:access_token|token|jwt|secret|password)=)[^&\s]+)"), r"\1[token]"),
 )
-_MASKABLE: Final = re.compile(r"eyJ|://|[?&]|(?i:bearer|basic)")
-"""Without one of these no mask fits."""
+_MASKABLE: Final = re.compile("|".join(pattern.pattern for pattern, _ in _MASKS))
 _REDACTOR: Final = Redactor()
 _DEPTH_MAX: Final = 6
 TEXT_MAX: Final = 10_000

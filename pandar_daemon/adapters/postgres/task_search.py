@@ -46,6 +46,7 @@ MANY: Final = 50_000
 """So many tasks are many, and gone through in stretches of time; of fewer it is as quick to look
 for all matches at once."""
 
+_COUNT: Final = "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"
 _TEXTS: Final = "JOIN views.task_words USING (id)"
 _WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
 _EXACT: Final = re.compile(r'"|(^|\s)-')
@@ -76,7 +77,7 @@ class TaskQuery:
         made = f"SELECT created_at FROM views.tasks WHERE NOT deleted AND {older}"  # noqa: S608 - our own names
         newest = f"{made} ORDER BY created_at DESC LIMIT 1"
         return (
-            "SELECT (SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts) AS tasks,"  # noqa: S608 - our own names
+            f"SELECT ({_COUNT}) AS tasks,"
             f" ({newest}) AS newest, ({newest} OFFSET {NEAR}) AS near,"
             f" ({made} ORDER BY created_at LIMIT 1) AS oldest"
         ), values
@@ -181,10 +182,7 @@ class TaskQuery:
             page=wanted.page,
         ):
             counted = ["true", *self._given(values)]
-            return (
-                "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"  # noqa: S608 - our own names
-                f" WHERE {' AND '.join(counted)}"
-            ), values
+            return f"{_COUNT} WHERE {' AND '.join(counted)}", values
         conditions = [*self._filters(values), *self._among(values, matches)]
         return f"SELECT count(*) FROM {self._from()} WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
 
