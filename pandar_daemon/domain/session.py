@@ -82,6 +82,7 @@ class Session:
         self._lease = (task_id, execution_id, epoch)
         self._timeout_sec = timeout_sec
         self._until = 0.0
+        self._allowed = 0.0  # what the process was told
         self._started_at: float | None = None
         self._terminal = Terminal(TAIL_MAX)
         self._output_bytes = 0
@@ -133,16 +134,23 @@ class Session:
         self._until = max(self._until, signal.until)
         if self.phase is Phase.LEASED:
             self.phase = Phase.STARTING
+            self._allowed = self._until
             return [Start(self._until)]
         # While the process is being made there is nobody to tell yet: `_begin` does.
         known = self.phase is not Phase.STARTING and self.reason is not Reason.LOST
-        return [Allow(self._until)] if known else []
+        return self._allow() if known else []
+
+    def _allow(self) -> list[Effect]:
+        if self._allowed == self._until:
+            return []
+        self._allowed = self._until
+        return [Allow(self._until)]
 
     def _begin(self, signal: Started) -> list[Effect]:
         self._started_at = signal.at
         if self.reason is None:
             self.phase = Phase.RUNNING
-            return [Allow(self._until)]
+            return self._allow()
         self.phase = Phase.ENDING
         return [self._kill()]
 

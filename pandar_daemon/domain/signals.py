@@ -133,7 +133,7 @@ class Start(Struct, frozen=True):
 
 
 class Allow(Struct, frozen=True):
-    """Let the process tree run until then, frozen afterwards."""
+    """Let the process tree run until then, frozen afterwards: later than it was told before."""
 
     until: float
 

@@ -25,7 +25,9 @@ class Exit(Struct, frozen=True, kw_only=True):
 class Spec(Struct, frozen=True, kw_only=True):
     """What to run. ``environment`` is complete: nothing is inherited.
 
-    With ``piped`` its standard input and output are pipes, and only its errors go to the terminal.
+    ``direct`` is the same without a shell: it is tried first, but in a box, and ``argv`` is
+    started if that cannot be. With ``piped`` its standard input and output are pipes, and only its
+    errors go to the terminal.
 
     ``until`` is the first `Process.allow_until`, in force before the first instruction. Without a
     ``box`` it has the rights of our own user.
@@ -39,6 +41,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     columns: int = 120
     rows: int = 40
     piped: bool = False
+    direct: tuple[str, ...] = ()
     box: Box | None = None
 
 

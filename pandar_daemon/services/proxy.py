@@ -51,9 +51,9 @@ class Proxy:
         self._tree: Tree | None = None
         self._process: Process | None = None
 
-    def work_in(self, tree: Tree) -> None:
-        """Start it in this folder."""
-        self._tree = tree
+    def work_in(self, tree: Tree, *, until: float) -> None:
+        """Start it in this folder; it may run until then."""
+        self._tree, self._until = tree, until
 
     async def allow_until(self, boottime: float) -> None:
         """Let it run as long as the execution it helps."""

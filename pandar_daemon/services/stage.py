@@ -98,7 +98,7 @@ class Stage:
             await rules.tell(self._line)
             self._proxy = self._make_proxy()
             if self._proxy is not None:
-                self._proxy.work_in(tree)
+                self._proxy.work_in(tree, until=until)
             work = prepare(means, self._assignment, tree, until=until)
             self._process = await means.host.start(work.spec)
         except OSError:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from events.confinement import Level
 from events.running import Assignment
+from pandar_daemon.domain.shell_free import words_of
 from pandar_daemon.ports import REMOVED, Launch, Spec
 from pandar_daemon.services.confines import admit_agent, box_of, inside
 from pandar_daemon.services.enclosing import Reach
@@ -64,10 +65,12 @@ def command_spec(
         overlays=means.openings.overlays,
     )
     box = box_of(assignment, means.house, reach)
-    environment = {**_environment(assignment, home, means.path), **tree.environment}
+    told = {"PWD": tree.path}  # as a shell would tell what it starts
+    environment = {**_environment(assignment, home, means.path), **told, **tree.environment}
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", command),
+        direct=words_of(command),
         cwd=tree.path,
         environment=inside(environment, box, means.openings.shims),
         until=until,

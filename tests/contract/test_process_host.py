@@ -435,8 +435,11 @@ async def test_thawing_leaves_alone_who_was_stopped_before(host: Host, cwd: Path
 async def runner(tmp_path: Path, cwd: Path, leave_sec: float) -> asyncio.subprocess.Process:
     """Start a runner with one tree in a process of its own."""
     arguments = (trees.__name__, str(tmp_path / "data"), str(cwd), str(leave_sec))
-    started = await asyncio.create_subprocess_exec(sys.executable, "-m", *arguments)
-    await until(lambda: len(running_in(cwd)) >= LEFT)
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    assert started.stdout is not None
+    assert await started.stdout.readline() == b"allowed\n"
     return started
 
 

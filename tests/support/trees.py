@@ -12,6 +12,7 @@ from uuid import uuid4
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.process.host import Host, TerminalProcess
 from pandar_daemon.ports import Exit, Spec
+from tests.support.waiting import until
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -98,11 +99,16 @@ def _pids() -> list[int]:
 
 
 async def main(data: Path, cwd: Path, leave_sec: float) -> None:
-    """Be a runner with one tree, for tests that kill or stop it."""
+    """Be a runner with one tree, for tests that kill or stop it.
+
+    It says so once all of the tree runs and may run for so long.
+    """
     clock = SystemClock()
     host = Host(data)
     process = await host.start(spec_of(f"{LEFTOVERS} sleep 600", cwd))
+    await until(lambda: len(running_in(cwd)) >= LEFT)
     await process.allow_until(clock.boottime() + leave_sec)
+    print("allowed", flush=True)  # noqa: T201 - to whoever started it
     await output_of(process)
 
 

@@ -17,16 +17,23 @@ NAME = TEXT.filter(lambda text: bool(text) and b"=" not in text)
 
 @given(
     argv=st.lists(TEXT, min_size=1),
+    direct=st.lists(TEXT),
     environment=st.dictionaries(NAME, TEXT),
     cwd=TEXT,
     until=st.floats(allow_nan=False),
     cuts=st.lists(st.integers(0, 200)),
 )
 def test_it_arrives_as_it_was_sent(
-    argv: list[bytes], environment: dict[bytes, bytes], cwd: bytes, until: float, cuts: list[int]
+    argv: list[bytes],
+    direct: list[bytes],
+    environment: dict[bytes, bytes],
+    cwd: bytes,
+    until: float,
+    cuts: list[int],
 ) -> None:
     """Whatever the pieces; and what follows it is left for the next reader."""
-    data = Request(argv, environment, cwd=cwd, until=until, grace_sec=0.5).pack() + b"kill\n"
+    request = Request(argv, environment, cwd=cwd, until=until, grace_sec=0.5, direct=direct)
+    data = request.pack() + b"kill\n"
     ours, theirs = socket.socketpair()
     with ours, theirs:
         sender = threading.Thread(target=_send, args=(ours, data, sorted(cuts)))
@@ -35,7 +42,7 @@ def test_it_arrives_as_it_was_sent(
         sender.join()
         assert got is not None
         assert (got.argv, got.environment, got.cwd) == (argv, environment, cwd)
-        assert (got.until, got.grace_sec) == (until, 0.5)
+        assert (got.direct, got.until, got.grace_sec) == (direct, until, 0.5)
         assert theirs.recv(100) == b"kill\n"
 
 

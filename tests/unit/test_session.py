@@ -93,7 +93,13 @@ def test_renewal_gives_leave() -> None:
 def test_an_older_renewal_takes_no_leave_back() -> None:
     """Answers that overtake one another never shorten what was allowed."""
     late = LeaseHeld(at=2.5, until=7.0)
-    assert effects_of(HELD, STARTED, LeaseHeld(at=2.0, until=8.0), late) == [Allow(8.0)]
+    assert effects_of(HELD, STARTED, LeaseHeld(at=2.0, until=8.0), late) == []
+
+
+def test_nothing_is_allowed_twice() -> None:
+    """What it was started with it need not be told."""
+    assert effects_of(HELD, STARTED) == []
+    assert effects_of(HELD, STARTED, HELD) == []
 
 
 def test_completes() -> None:

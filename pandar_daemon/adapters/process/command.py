@@ -5,6 +5,7 @@ Standard library only, for the guardian's sake.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -13,6 +14,7 @@ from pandar_daemon.adapters.process.request import EXTRAS_FROM, EXTRAS_MAX, Requ
 
 CWD, COMMAND = "cwd", "command"
 """What can be at fault when a command cannot be started."""
+_Actions = list[tuple[int, int, str, int, int]]
 
 
 def start(request: Request, terminal: int) -> tuple[int, str]:
@@ -45,7 +47,7 @@ def _spawn(request: Request, terminal: str) -> int:
     extras = enumerate(lifted, EXTRAS_FROM)
     standard += [(os.POSIX_SPAWN_DUP2, own, number) for number, own in extras]  # type: ignore[misc]
     try:
-        return _search(request, standard)
+        return _start_either(request, standard)
     finally:
         for number in lifted:
             os.close(number)
@@ -56,15 +58,23 @@ def _lift(own: int) -> int:
     return fcntl.fcntl(own, fcntl.F_DUPFD_CLOEXEC, EXTRAS_FROM + EXTRAS_MAX)
 
 
-def _search(request: Request, standard: list[tuple[int, int, str, int, int]]) -> int:
-    name = request.argv[0]
+def _start_either(request: Request, standard: _Actions) -> int:
+    """Let the shell say what is wrong with what cannot be started without it."""
+    if request.direct:
+        with contextlib.suppress(OSError):
+            return _search(request.direct, request, standard)
+    return _search(request.argv, request, standard)
+
+
+def _search(argv: list[bytes], request: Request, standard: _Actions) -> int:
+    name = argv[0]
     places = request.environment.get(b"PATH", os.defpath.encode()).split(b":")
     failure: OSError | None = None
     for path in [name] if b"/" in name else [(place or b".") + b"/" + name for place in places]:
         try:
             os.stat(path)  # noqa: PTH116 - or a process would be made to find out
             return os.posix_spawn(
-                path, request.argv, request.environment, file_actions=standard, setsid=True
+                path, argv, request.environment, file_actions=standard, setsid=True
             )
         except (FileNotFoundError, NotADirectoryError) as error:
             failure = failure or error

@@ -270,8 +270,9 @@ class Host:
     def _request(self, spec: Spec, tags: Mapping[str, str], enclosure: Enclosure | None) -> Request:
         """Return what the guardian is to start: of a box no more than what makes it."""
         argv, cwd, environment = spec.argv, spec.cwd, {**spec.environment, **tags}
+        direct = spec.direct
         if enclosure is not None:
-            argv, cwd, environment = enclosure.argv, "/", {**tags}
+            argv, cwd, environment, direct = enclosure.argv, "/", {**tags}, ()
         return Request(
             [os.fsencode(argument) for argument in argv],
             {os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
@@ -280,6 +281,7 @@ class Host:
             grace_sec=self._grace_sec,
             is_piped=spec.piped,
             is_boxed=enclosure is not None,
+            direct=[os.fsencode(argument) for argument in direct],
         )
 
     async def _born(self, spec: Spec) -> TerminalProcess:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _LENGTH_BYTES = 8
 PIPES = 2
@@ -23,7 +23,7 @@ class Request:
     """One command, and the terms on which it runs. All texts are as the kernel wants them."""
 
     __slots__ = (
-        *("argv", "cwd", "environment", "extras", "grace_sec"),
+        *("argv", "cwd", "direct", "environment", "extras", "grace_sec"),
         *("is_boxed", "is_piped", "pipes", "until"),
     )
 
@@ -37,8 +37,11 @@ class Request:
         grace_sec: float,
         is_piped: bool = False,
         is_boxed: bool = False,
+        direct: Sequence[bytes] = (),
     ) -> None:
         self.argv, self.environment, self.cwd = argv, environment, cwd
+        self.direct = list(direct)
+        """What to start instead, if it can be; perhaps nothing."""
         self.until, self.grace_sec = until, grace_sec
         self.is_piped, self.is_boxed = is_piped, is_boxed
         self.pipes: list[int] = []
@@ -53,7 +56,8 @@ class Request:
             raise ValueError("illegal environment variable name")
         terms = [self.cwd, repr(self.until).encode(), repr(self.grace_sec).encode()]
         terms += [b"%d" % self.is_piped, b"%d" % self.is_boxed]
-        texts = [*terms, b"%d" % len(self.argv), *self.argv, *pairs]
+        counts = b"%d" % len(self.argv), b"%d" % len(self.direct)
+        texts = [*terms, *counts, *self.argv, *self.direct, *pairs]
         if any(b"\0" in text for text in texts):
             raise ValueError("embedded null byte")
         body = b"\0".join(texts)
@@ -68,16 +72,18 @@ class Request:
         if not length or len(body) < length:
             close(came)
             return None
-        cwd, until, grace_sec, is_piped, is_boxed, count, *texts = body.split(b"\0")
-        pairs = (text.partition(b"=") for text in texts[int(count) :])
+        cwd, until, grace_sec, is_piped, is_boxed, words, direct, *texts = body.split(b"\0")
+        direct_from, pairs_from = int(words), int(words) + int(direct)
+        pairs = (text.partition(b"=") for text in texts[pairs_from:])
         request = cls(
-            texts[: int(count)],
+            texts[:direct_from],
             {name: value for name, _, value in pairs},
             cwd=cwd,
             until=float(until),
             grace_sec=float(grace_sec),
             is_piped=is_piped == b"1",
             is_boxed=is_boxed == b"1",
+            direct=texts[direct_from:pairs_from],
         )
         standard = PIPES if request.is_piped else 0
         request.pipes, request.extras = came[:standard], came[standard:]
