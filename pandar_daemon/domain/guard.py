@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -40,6 +41,7 @@ from pandar_daemon.domain.shell_runs import runs
 from pandar_daemon.domain.shell_second import doubts
 from pandar_daemon.domain.shell_words import Word
 
+_SHORT: Final = 500
 SOMEWHERE: Final = place_of("", "/workspace/tree", "/workspace/home")
 """Where a command is thought to be while nobody says where it will run."""
 
@@ -93,8 +95,18 @@ def check(
 def refusal(command: str) -> str | None:
     """Return why a task with this command cannot be filed, ``None`` when it can.
 
-    Never raises; takes time in proportion to the length of the command.
+    Never raises; takes time in proportion to the length of the command, but for a short one that
+    was filed before, as many are.
     """
+    return _known_refusal(command) if len(command) <= _SHORT else _refusal(command)
+
+
+@lru_cache(maxsize=1_024)
+def _known_refusal(command: str) -> str | None:
+    return _refusal(command)
+
+
+def _refusal(command: str) -> str | None:
     fragment = dangerous(command)
     if fragment:
         return f"must not run {fragment[:100]}"

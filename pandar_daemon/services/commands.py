@@ -15,6 +15,7 @@ The same command id gets that first answer again, from any process, for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TypeVar
 from uuid import UUID
 
@@ -155,16 +156,14 @@ class Commands:
         self, kind: Kind[S], request: Request, loaded: Loaded[S], events: Sequence[Event]
     ) -> do.Accepted | None:
         """Return the answer, or ``None`` to try again on a fresh state."""
-        after = loaded.state
-        for event in events:
-            after = kind.evolve(after, event)
+        after = reduce(kind.evolve, events, loaded.state)
         kept = _kept(loaded.stream, after)
         held = self._claims(request, loaded.state, events)
         item = self._item(request, loaded, events, kept, held, after)
         verdict = await self._store.append(item)
         match verdict:
             case Appended():
-                self._streams.advance(kind, loaded, item, verdict.position)
+                self._streams.advance(loaded, item, verdict.position, after)
                 await self._signals.appended(loaded.state, events)
                 return accepted(loaded.stream, kept, verdict.position, verdict.version)
             case Replayed(receipt):

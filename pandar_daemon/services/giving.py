@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
+from functools import reduce
 from itertools import islice
 from typing import Final
 from uuid import UUID
@@ -170,7 +171,8 @@ class Giver:
                 match await self._append(item):
                     case Appended(position=position):
                         slots.busy.update(item.reserve)
-                        task = self._streams.advance(TASK, loaded, item, position)
+                        task = reduce(TASK.evolve, item.events, loaded.state)
+                        self._streams.advance(loaded, item, position, task)
                         ground = await self._ground(task)  # nobody's append waits for it
                         return _assignment(task, item.traceparent, self._terms, ground)
                     case Replayed():

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -231,15 +231,26 @@ def made_folder(wanted: Path) -> Path:
 
     Raises ``OSError`` when it cannot be made.
     """
-    path = wanted.parent.resolve() / wanted.name
+    return made_within(_without_links(wanted.parent), wanted.name)
+
+
+def made_within(parent: Path, name: str) -> Path:
+    """Do the same, in a folder whose path has no links."""
+    path = parent / name
     try:
         path.mkdir(mode=0o700)
     except FileNotFoundError:
-        wanted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except FileExistsError:
         if not path.is_dir():
             raise
         return path.resolve()
     else:
         return path
-    return made_folder(wanted)
+    return made_within(parent, name)
+
+
+@lru_cache(maxsize=64)
+def _without_links(folder: Path) -> Path:
+    """Return the path of one of the few folders of a data directory, which stay where they are."""
+    return folder.resolve()

@@ -116,11 +116,8 @@ class Streams:
             cached=True,
         )
 
-    def advance(self, kind: Kind[S], loaded: Loaded[S], appended: Append, position: int) -> S:
-        """Remember what an append made of a stream, and return its new state."""
-        state = loaded.state
-        for event in appended.events:
-            state = kind.evolve(state, event)
+    def advance(self, loaded: Loaded[S], appended: Append, position: int, state: S) -> None:
+        """Remember what an append made of a stream: its events, folded, are ``state`` now."""
         advanced = msgspec.structs.replace(
             loaded,
             state=state,
@@ -132,7 +129,6 @@ class Streams:
         known = self._cache.get(loaded.stream)
         if known is None or known.version < advanced.version:
             self._remember(advanced)
-        return state
 
     def known(self, stream: str) -> Loaded[object] | None:
         """Return what is remembered of a stream, without a look at the log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from functools import lru_cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from pandar_daemon.domain.shell_free import words_of
 from pandar_daemon.ports import REMOVED, Launch, Spec
 from pandar_daemon.services.confines import admit_agent, box_of, inside
 from pandar_daemon.services.enclosing import Reach
-from pandar_daemon.services.making import Tree, made_folder
+from pandar_daemon.services.making import Tree, made_folder, made_within
 from pandar_daemon.services.means import Means
 
 _SHELLS = ("/bin/bash", "/bin/sh")
@@ -117,7 +118,7 @@ def agent_spec(
 
 def _home(data: Path, task_id: int, suffix: str = "") -> Path:
     home = made_folder(data / "homes" / f"task-{task_id}{suffix}")
-    made_folder(home / "tmp")
+    made_within(home, "tmp")
     return home
 
 
@@ -141,6 +142,7 @@ def _tags(assignment: Assignment) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1)
 def _user() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -148,5 +150,6 @@ def _user() -> str:
         return str(os.getuid())
 
 
+@lru_cache(maxsize=1)
 def _shell() -> str:
     return next((shell for shell in _SHELLS if Path(shell).exists()), _SHELLS[-1])

@@ -35,6 +35,7 @@ _REDACTOR: Final = Redactor()
 _DEPTH_MAX: Final = 6
 TEXT_MAX: Final = 10_000
 """Characters of one value, tracebacks included."""
+_ORDINARY: Final = frozenset({str, int, float, bool, type(None)})
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _QUIET: Final = ("asyncio", "aiohttp.access", "nats")
 """Libraries whose chatter below a warning says nothing an operator needs."""
@@ -83,6 +84,8 @@ def never_log(known: Mapping[str, str]) -> None:
 
 def scrub(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Drop what is named like a secret and mask what looks like one, at any depth."""
+    if _is_clean(event):
+        return event
     return {key: _clean(value, 0) for key, value in event.items() if not _secret(key)}
 
 
@@ -123,6 +126,14 @@ def _capture_libraries(stream: TextIO, level: int, rendering: list[Processor]) -
 @lru_cache(maxsize=256)
 def _secret(key: str) -> bool:
     return not _SECRET_WORDS.isdisjoint(re.split(r"[^a-z]+", key.lower()))
+
+
+def _is_clean(event: EventDict) -> bool:
+    """Tell, by one look at all its texts, that nothing of an ordinary line would be changed."""
+    if not all(type(value) in _ORDINARY and not _secret(key) for key, value in event.items()):
+        return False
+    together = "\n".join(value for value in event.values() if type(value) is str)
+    return len(together) <= TEXT_MAX and _shown(_mask(together)) == together
 
 
 def _clean(value: object, depth: int) -> object:

@@ -139,6 +139,29 @@ def test_known_secrets_and_keys_are_in_no_line() -> None:
     }
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=20),
+            st.lists(
+                st.sampled_from(
+                    [
+                        *(*SHAPED.values(), JWT, "Bearer", "abc.def", "https://u:p@h", "&token=x"),
+                        *("a", " ", "\n", "\t", "\x1b", "\u202e", "x" * 9_990),
+                    ]
+                )
+            ).map("".join),
+        ),
+        max_size=4,
+    )
+)
+def test_an_ordinary_line_is_cleaned_as_any_other(texts: list[str]) -> None:
+    """All its texts are looked at together; what is found in each of them is the same."""
+    each = [scrub(None, "info", {"k": [text]})["k"][0] for text in texts]
+    together = scrub(None, "info", {f"k{n}": text for n, text in enumerate(texts)})
+    assert list(together.values()) == each
+
+
 def test_odd_values_are_logged_without_harm() -> None:
     """Bytes are counted, objects become text, depth is bounded."""
     deep: list[object] = []

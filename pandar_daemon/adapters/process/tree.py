@@ -4,7 +4,7 @@ Standard library only, for the guardian's sake. On macOS, which has no ``/proc``
 that path is untested.
 """
 
-# ruff: noqa: PTH110, PTH115, PTH123, PTH208 - importing pathlib would double the time a guardian takes to start
+# ruff: noqa: PTH110, PTH115, PTH208 - importing pathlib would double the time a guardian takes to start
 
 from __future__ import annotations
 
@@ -94,10 +94,9 @@ class Newcomers:
 def _forks_and_last_pid() -> tuple[int, int]:
     """Return how many forks there have been, and the newest number; ``0, 0`` if nobody knows."""
     try:
-        with open("/proc/stat", "rb") as stat, open("/proc/loadavg", "rb") as loadavg:
-            forks = stat.read().partition(b"\nprocesses ")[2].split(None, 1)[0]
-            return int(forks), int(loadavg.read().split()[-1])
-    except (OSError, IndexError, ValueError):
+        forks = read("/proc/stat").partition(b"\nprocesses ")[2].split(None, 1)[0]
+        return int(forks), int(read("/proc/loadavg").split()[-1])
+    except (IndexError, ValueError):
         return 0, 0
 
 
