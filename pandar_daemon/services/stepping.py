@@ -44,6 +44,7 @@ ERROR_MAX = 1_000
 class Told(Struct, frozen=True, gc=False):
     """An event, read once for all models."""
 
+    type: str
     recorded: Recorded
     event: Event | Exception | None
     """What it says, why it cannot be read, or nothing when its type is not known."""
@@ -51,7 +52,7 @@ class Told(Struct, frozen=True, gc=False):
 
 def told(batch: Iterable[Recorded]) -> list[Told]:
     """Return the events of a batch, each decoded."""
-    return [Told(recorded, _read(recorded)) for recorded in batch]
+    return [Told(recorded.type, recorded, _read(recorded)) for recorded in batch]
 
 
 def _read(recorded: Recorded) -> Event | Exception | None:
@@ -150,7 +151,10 @@ class Stepping:
         return moved
 
     def _step(self, at: Checkpoint, batch: Sequence[Told]) -> Step:
-        """Return what a batch does, its poison set apart; nothing of a parked stream."""
+        """Return what a batch does, its poison set apart; nothing of a parked stream.
+
+        Of that, what the model would have heard counts as skipped.
+        """
         model = self._models[at.model]
         heard = heard_types(model)
         parked = set(at.parked)
@@ -158,11 +162,11 @@ class Stepping:
         poison: list[Poison] = []
         skipped: Counter[str] = Counter()
         on = model.on
-        for one in batch:
+        for one in [one for one in batch if one.type in heard]:  # most models hear few of them
             recorded, event = one.recorded, one.event
             if parked and recorded.stream in parked:
                 skipped[recorded.stream] += 1
-            elif recorded.type in heard and event is not None:
+            elif event is not None:
                 try:
                     if isinstance(event, Exception):
                         raise event  # noqa: TRY301 - taken like what ``on`` raises

@@ -97,16 +97,15 @@ class _Pending(Struct):
 
 
 def statements(
-    schema: str, tables: Iterable[Table], changes: Iterable[Change]
+    schema: str, tables: Collection[Table], changes: Iterable[Change]
 ) -> list[Statement | Copy | Merge]:
     """Return what brings the tables in ``schema`` from before these changes to after them."""
-    pending: dict[str, _Pending] = defaultdict(_Pending)
+    pending = {table.name: _Pending() for table in tables}
     for change in changes:
         pending[change.table].take(change)
     return [
         statement
         for table in tables
-        if table.name in pending
         for statement in _of_table(schema, table, pending[table.name])
     ]
 
