@@ -138,6 +138,10 @@ async def _searchable(given: Scene) -> None:
         ("AUDIT", [3, 2, 1]),
         ("nightly fix", [1]),  # words from two fields
         ("nightlly", [1]),  # misspelt
+        ("ship auditorium page", [2]),  # long words, of which an index knows the beginnings
+        ("ship auditorial page", []),
+        ("auditoriumx", []),
+        ("deploy shipping", []),
         ("100%_sure", [3]),
         ("1%s", []),  # not a wildcard
         ("a_dit", []),

@@ -73,6 +73,15 @@ def test_the_next_is_longer_the_fewer_there_were(found: int, times: int) -> None
     assert following == Span(NEWEST - timedelta(minutes=32 * times), first.since)
 
 
+@pytest.mark.parametrize(("found", "since"), [(0, None), (3, None), (7, timedelta(days=18))])
+def test_all_of_time_is_looked_at_when_it_has_few(found: int, since: timedelta | None) -> None:
+    """A long stretch takes as long; but not where all of time has more than can be read."""
+    known = Known(100_000, newest=NEWEST, near=NEWEST, oldest=NEWEST - timedelta(days=60))
+    seen = Span(NEWEST - timedelta(days=3))
+    following = known.following(seen, found, ENOUGH)
+    assert following == Span(None if since is None else NEWEST - since, seen.since)
+
+
 def test_few_tasks_are_one_span() -> None:
     """Where there are not even some hundreds there is nothing to guess from."""
     assert Known(10, newest=NEWEST, oldest=NEWEST).first() == Span(None)

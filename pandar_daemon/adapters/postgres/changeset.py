@@ -104,9 +104,7 @@ def statements(
     for change in changes:
         pending[change.table].take(change)
     return [
-        statement
-        for table in tables
-        for statement in _of_table(schema, table, pending[table.name])
+        statement for table in tables for statement in _of_table(schema, table, pending[table.name])
     ]
 
 

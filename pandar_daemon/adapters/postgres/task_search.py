@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -18,10 +17,11 @@ from pandar_daemon.adapters.postgres.task_orders import (
     Order,
 )
 from pandar_daemon.adapters.postgres.task_spans import NEAR, Span
+from pandar_daemon.adapters.postgres.task_text import Text, one_by_one
 from pandar_daemon.domain.refusals import Invalid
 from pandar_daemon.ports import TaskFilter
 from projections.base import storable
-from projections.task_table import FIELDS, MADE_IN, RANK, SEARCHED
+from projections.task_table import FIELDS, MADE_IN, RANK
 
 KEY_HELD: Final = (
     "EXISTS (SELECT FROM reservations r WHERE r.scope = 'concurrency'"
@@ -48,11 +48,6 @@ for all matches at once."""
 
 _COUNT: Final = "SELECT coalesce(sum(tasks), 0)::bigint FROM views.task_counts"
 _TEXTS: Final = "JOIN views.task_words USING (id)"
-_WORDS: Final = f"to_tsvector('simple', {SEARCHED})"
-_EXACT: Final = re.compile(r'"|(^|\s)-')
-"""Who quotes or excludes words does not want similar ones."""
-_PLAIN: Final = re.compile(r"[a-z0-9]{3,}(\s+[a-z0-9]{3,})*", re.IGNORECASE | re.ASCII)
-"""Words that all have to be there, and long enough for the index of letters."""
 _FEW_PAGES: Final = 10
 _FOR_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 T = TypeVar("T", int, str)
@@ -64,7 +59,7 @@ class TaskQuery:
     def __init__(self, wanted: TaskFilter) -> None:
         """Raises `Invalid` for an unknown order."""
         self._wanted = wanted
-        self._text = storable(wanted.search or "")
+        self._text = Text(storable(wanted.search or ""))
         if wanted.sort_by not in ORDERS and not (wanted.sort_by == RELEVANCE and wanted.search):
             rule = f"one of {', '.join(ORDERS)}; relevance only with a search"
             raise Invalid(FieldError(field="sort_by", rule=rule))
@@ -89,7 +84,11 @@ class TaskQuery:
     def within(self, span: Span, newest: datetime | None) -> tuple[str, Arguments]:
         """Return that query for tasks made in a stretch of time; none was made after ``newest``."""
         values = Arguments()
-        conditions = [*self._filters(values), *_made(values, span, newest), self._literal(values)]
+        conditions = [
+            *self._filters(values),
+            *_made(values, span, newest),
+            *self._text.sought(values),
+        ]
         if newest is not None and self._wanted.cursor is not None and self.is_newest_first:
             conditions.append(self._beyond(self._wanted.cursor, MADE, values))
         return _ids(conditions, MATCHES_MAX if newest is None else self.too_many), values
@@ -122,10 +121,10 @@ class TaskQuery:
 
     def similar(self) -> tuple[str, Arguments] | None:
         """Return the query for ids of tasks with similar names; ``None`` if none is wanted."""
-        if _EXACT.search(self._text):
+        if self._text.is_exact:
             return None
         values = Arguments()
-        conditions = [*self._filters(values), f"in_name %> {values.add(self._text, 'text')}"]
+        conditions = [*self._filters(values), f"in_name %> {values.add(self._text.text, 'text')}"]
         return _ids(conditions, MATCHES_MAX), values
 
     def page(self, matches: Sequence[int] | None = None) -> tuple[str, Arguments]:
@@ -162,7 +161,7 @@ class TaskQuery:
         wanted = self._wanted
         is_shallow = (wanted.page or 1) * wanted.limit <= MATCHES_MAX
         is_of_several = len(wanted.status) > 1 and wanted.sort_by == "created_at"
-        return is_of_several and is_shallow and not self._text
+        return is_of_several and is_shallow and not self._text.text
 
     def _beyond(self, cursor: str, order: Order, values: Arguments) -> str:
         wanted = self._wanted
@@ -187,19 +186,19 @@ class TaskQuery:
         return f"SELECT count(*) FROM {self._from()} WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
 
     def _from(self) -> str:
-        return f"views.tasks t {_TEXTS}" if self._text else "views.tasks t"
+        return f"views.tasks t {_TEXTS}" if self._text.text else "views.tasks t"
 
     def _conditions(self, values: Arguments, matches: Sequence[int] | None) -> list[str]:
         among = self._among(values, matches)
         if matches is None:
-            among = [_one_by_one(condition) for condition in among]
+            among = [one_by_one(condition) for condition in among]
         return [*self._filters(values, of_any_status=self._is_by_status), *among]
 
     def _among(self, values: Arguments, matches: Sequence[int] | None) -> list[str]:
         """Return the condition for being one of the matches, if there is a search."""
         if matches is not None:
             return [f"id = ANY ({values.add(matches, 'bigint[]')})"]
-        return [self._literal(values)] if self._text else []
+        return [self._text.literal(values)] if self._text.text else []
 
     def _filters(self, values: Arguments, *, of_any_status: bool = False) -> list[str]:
         return ["NOT deleted", *self._given(values, of_any_status=of_any_status)]
@@ -225,39 +224,12 @@ class TaskQuery:
             if value is not None
         ]
 
-    def _literal(self, values: Arguments) -> str:
-        """Return the condition: all words somewhere, or what the quotes and signs ask for.
-
-        What has a word has its letters, which are quick to look for; its words take ten times that.
-        """
-        if _PLAIN.fullmatch(self._text):
-            return " AND ".join(self._has(values, word) for word in self._text.split())
-        return f"({self._has(values, self._text)} OR {self._has_words(values)})"
-
-    def _has(self, values: Arguments, text: str) -> str:
-        return f"{SEARCHED} ILIKE {values.add(_pattern(text), 'text')}"
-
-    def _has_words(self, values: Arguments) -> str:
-        query = f"websearch_to_tsquery('simple', {values.add(self._text, 'text')})"
-        return f"{_WORDS} @@ {query}"
-
     def _ordered(self, values: Arguments, matches: Sequence[int] | None) -> Order:
         if self._wanted.sort_by != RELEVANCE:
             return ORDERS[self._wanted.sort_by]
         if matches is None:
             return UNRANKED
-        words = values.add(self._text, "text")
-        query = f"websearch_to_tsquery('simple', {words})"
-        rank = f"(2 * word_similarity({words}, name) + ts_rank({_WORDS}, {query}))::float8"
-        return Order(rank, "float8", float)
-
-
-def _one_by_one(condition: str) -> str:
-    """Have the planner go through rows in order, rather than to an index for all that match.
-
-    To it a ``CASE`` is met by every other row.
-    """
-    return f"CASE WHEN {condition} THEN true ELSE false END"
+        return Order(self._text.rank(values), "float8", float)
 
 
 def _ids(conditions: list[str], most: int) -> str:
@@ -274,9 +246,9 @@ def _made(values: Arguments, span: Span, newest: datetime | None) -> Iterator[st
     """Yield the conditions for tasks made in a stretch of time; none was made after ``newest``."""
     if newest is not None and (places := span.places(newest)) is not None:
         yield f"{MADE_IN} && {values.add(places, 'integer[]')}"
-        yield _one_by_one(f"created_at >= {values.add(span.since, 'timestamptz')}")
+        yield one_by_one(f"created_at >= {values.add(span.since, 'timestamptz')}")
     if span.before is not None:
-        yield _one_by_one(f"created_at < {values.add(span.before, 'timestamptz')}")
+        yield one_by_one(f"created_at < {values.add(span.before, 'timestamptz')}")
 
 
 def _sorted(values: frozenset[T] | None) -> list[T] | None:
@@ -286,8 +258,3 @@ def _sorted(values: frozenset[T] | None) -> list[T] | None:
 def _ranks(priorities: frozenset[str]) -> list[int] | None:
     ranks = [rank for priority, rank in RANK.items() if priority in priorities]
     return ranks if priorities else None
-
-
-def _pattern(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"

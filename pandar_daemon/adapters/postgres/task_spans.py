@@ -26,8 +26,10 @@ _LEAST, _MOST = 2, 16
 """How many times as long the next is, at least and at most: twice what would be enough."""
 _SHORTER: Final = 8
 """What part of a stretch is taken where it has many pages of matches."""
-_PART: Final = 4
+_PART: Final = 6
 """A stretch longer than that part of all time may as well be all: without places it costs less."""
+_DENSE: Final = 5
+"""But where all of time would have so many times enough, which are too many to read."""
 _KEYS_MAX: Final = 16
 _SHORTEST: Final = timedelta(minutes=SPANS[0])
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,7 +74,9 @@ class Known(Struct, frozen=True):
         if span.since is None or self.newest is None:
             return None
         times = max(_LEAST, min(_MOST, 2 * enough // found)) if found else _MOST
-        return self._span((self.newest - span.since) * times, span.since)
+        seen = self.newest - span.since
+        is_dense = found * self._all_of_it > _DENSE * enough * seen
+        return self._span(seen * times, span.since, part=1 if is_dense else _PART)
 
     def shorter(self, span: Span) -> Span | None:
         """Return the newest part of one that has too many matches; ``None`` of one too short."""
@@ -82,7 +86,12 @@ class Known(Struct, frozen=True):
         length = (before - (span.since or self.oldest)) / _SHORTER
         return Span(before - length, span.before) if length >= _SHORTEST else None
 
-    def _span(self, length: timedelta, before: datetime | None) -> Span:
+    @property
+    def _all_of_it(self) -> timedelta:
         assert self.newest is not None  # noqa: S101 - there are tasks
-        length, all_of_it = max(length, _SHORTEST), self.newest - (self.oldest or _EPOCH)
-        return Span(None if _PART * length >= all_of_it else self.newest - length, before)
+        return self.newest - (self.oldest or _EPOCH)
+
+    def _span(self, length: timedelta, before: datetime | None, part: int = _PART) -> Span:
+        assert self.newest is not None  # noqa: S101 - there are tasks
+        length = max(length, _SHORTEST)
+        return Span(None if part * length >= self._all_of_it else self.newest - length, before)
