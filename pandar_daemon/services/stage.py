@@ -17,27 +17,24 @@ from msgspec import structs
 from events.running import Assignment
 from events.task import Usage
 from pandar_daemon.domain import signals
-from pandar_daemon.domain.conversation import Conversation
 from pandar_daemon.domain.options import TaskOptions
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.signals import AnySignal
 from pandar_daemon.domain.talking import Conclude
 from pandar_daemon.ports import Exit, OutputKey, Process, Spool
 from pandar_daemon.services.agent_run import AgentRun
+from pandar_daemon.services.companions import Companions
 from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.doorkeeping import Keeping, kept
-from pandar_daemon.services.granted import Grants
 from pandar_daemon.services.line import Line
 from pandar_daemon.services.making import Tree
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
 from pandar_daemon.services.publisher import publish
-from pandar_daemon.services.questions import Answers, Questions
+from pandar_daemon.services.questions import Questions
 from pandar_daemon.services.secrets import Secrets
 from pandar_daemon.services.showing import Showing
-from pandar_daemon.services.surroundings import Surroundings
-from pandar_daemon.services.terms import terms_of
 from pandar_daemon.services.workplace import Workplace
 from pandar_daemon.services.workspace import Work, begun_afresh, prepare, workspace_of
 
@@ -96,7 +93,8 @@ class Stage:
             rules = own_rules(self._assignment, workspace_of(means.data, self._assignment.task_id))
             self._assignment = rules.assignment
             await rules.tell(self._line)
-            self._proxy = self._make_proxy()
+            companions = self._companions()
+            self._proxy = companions.proxy()
             if self._proxy is not None:
                 self._proxy.work_in(tree, until=until)
             work = prepare(means, self._assignment, tree, until=until)
@@ -108,9 +106,9 @@ class Stage:
         for line in (*lines, *rules.lines):
             await self._output.feed(f"{line}\n".encode())
         if work.launch is None:
-            self._questions = self._watch(self._process)
+            self._questions = companions.questions(self._process)
         else:
-            self._agent = self._converse(work, self._process)
+            self._agent = companions.agent(work, self._process, self._words.feed, self._conclude)
 
     def give_up(self) -> None:
         """Make no more ready what is not to be started any more."""
@@ -252,47 +250,16 @@ class Stage:
         limit = self._options.max_output_bytes
         return self._means.spools.create(key, self._assignment.execution_id, limit_bytes=limit)
 
-    def _make_proxy(self) -> Proxy | None:
-        name, means = self._options.proxy_agent, self._means
-        if name is None:
-            return None
-        return Proxy(name, self._assignment, means, self._line)
-
-    def _converse(self, work: Work, process: Process) -> AgentRun:
-        boxed = work.spec.box is not None
-        driver = self._means.agents.driver(self._assignment.agent or "", boxed=boxed)
-        conversation = Conversation(
-            terms_of(self._assignment, self._options, work, self._means.prices)
-        )
-        around = Surroundings(
+    def _companions(self) -> Companions:
+        return Companions(
             assignment=self._assignment,
-            store=self._means.store,
+            options=self._options,
+            means=self._means,
             line=self._line,
             consent=self._consent,
-            grants=Grants(
-                self._assignment, self._line, self._means.clock, work.spec.cwd, work.home
-            ),
-            clock=self._means.clock,
-            show=self._words.feed,
-            conclude=self._conclude,
             wait=self._wait,
             consult=self._consult,
         )
-        return AgentRun(process.talk, driver, conversation, around)
-
-    def _watch(self, process: Process) -> Questions:
-        proxy = self._options.proxy_agent
-        answers = Answers(
-            assignment=self._assignment,
-            line=self._line,
-            consent=self._consent,
-            clock=self._means.clock,
-            wait=self._wait,
-            consult=self._consult,
-            proxy=f"proxy:{proxy}",
-            limit=self._options.max_proxy_answers if proxy else 0,
-        )
-        return Questions(process.talk, answers)
 
     # --- what happens ---
 
