@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from pandar_daemon.adapters.process import host as adapter
-from pandar_daemon.adapters.process.host import Host, TerminalProcess
+from pandar_daemon.adapters.process.guarded import TerminalProcess
+from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.process.tree import Newcomers
 from tests.support import trees
 from tests.support.trees import (

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from pandar_daemon.adapters.process import host as adapter
-from pandar_daemon.adapters.process.host import Host, TerminalProcess
+from pandar_daemon.adapters.process.guarded import TerminalProcess
+from pandar_daemon.adapters.process.host import Host
 from tests.support.trees import output_of, running_in, spec_of, state_of
 from tests.support.waiting import until
 

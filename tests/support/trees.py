@@ -10,7 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from pandar_daemon.adapters.clock import SystemClock
-from pandar_daemon.adapters.process.host import Host, TerminalProcess
+from pandar_daemon.adapters.process.guarded import TerminalProcess
+from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.ports import Exit, Spec
 from tests.support.waiting import until
 
