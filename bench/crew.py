@@ -45,6 +45,7 @@ async def work(crew: Crew) -> None:
                 nats_url=crew.nats_url,
                 jwt_secret_file=crew.secret_file,
                 slots=crew.slots,
+                sandbox="none",
             )
             group.create_task(serve(settings, {"runner"}, stop))
 

@@ -99,6 +99,7 @@ async def _serving(servers: Site, secret: Path, home: Path) -> AsyncIterator[tup
         "PANDAR_NATS_URL": servers.nats_url,
         "PANDAR_HTTP_PORT": str(port),
         "PANDAR_JWT_SECRET_FILE": str(secret),
+        "PANDAR_SANDBOX": "none",  # all tasks wait for one file
     }
     roles = [part for role in _ROLES for part in ("--role", role)]
     program = await Program.start("serve", *roles, data=home, name="serve", extra=environment)
