@@ -101,17 +101,15 @@ def refusal(command: str) -> str | None:
     return _known_refusal(command) if len(command) <= _SHORT else _refusal(command)
 
 
-@lru_cache(maxsize=1_024)
-def _known_refusal(command: str) -> str | None:
-    return _refusal(command)
-
-
 def _refusal(command: str) -> str | None:
     fragment = dangerous(command)
     if fragment:
         return f"must not run {fragment[:100]}"
     found = check(command, filed=False)
     return f"is refused: it {found.why}" if found.decision is Decision.DENY else None
+
+
+_known_refusal = lru_cache(maxsize=1_024)(_refusal)
 
 
 # --- readings ---------------------------------------------------------------------------------

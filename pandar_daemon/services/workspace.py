@@ -66,8 +66,11 @@ def command_spec(
         overlays=means.openings.overlays,
     )
     box = box_of(assignment, means.house, reach)
-    told = {"PWD": tree.path}  # as a shell would tell what it starts
-    environment = {**_environment(assignment, home, means.path), **told, **tree.environment}
+    environment = {
+        **_environment(assignment, home, means.path),
+        "PWD": tree.path,  # as a shell would tell what it starts
+        **tree.environment,
+    }
     spec = Spec(
         execution_id=assignment.execution_id,
         argv=(_shell(), "-c", command),

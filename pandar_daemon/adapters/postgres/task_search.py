@@ -161,7 +161,7 @@ class TaskQuery:
         wanted = self._wanted
         is_shallow = (wanted.page or 1) * wanted.limit <= MATCHES_MAX
         is_of_several = len(wanted.status) > 1 and wanted.sort_by == "created_at"
-        return is_of_several and is_shallow and not self._text.text
+        return is_of_several and is_shallow and not self._text
 
     def _beyond(self, cursor: str, order: Order, values: Arguments) -> str:
         wanted = self._wanted
@@ -186,7 +186,7 @@ class TaskQuery:
         return f"SELECT count(*) FROM {self._from()} WHERE {' AND '.join(conditions)}", values  # noqa: S608 - our own names
 
     def _from(self) -> str:
-        return f"views.tasks t {_TEXTS}" if self._text.text else "views.tasks t"
+        return f"views.tasks t {_TEXTS}" if self._text else "views.tasks t"
 
     def _conditions(self, values: Arguments, matches: Sequence[int] | None) -> list[str]:
         among = self._among(values, matches)
@@ -198,7 +198,7 @@ class TaskQuery:
         """Return the condition for being one of the matches, if there is a search."""
         if matches is not None:
             return [f"id = ANY ({values.add(matches, 'bigint[]')})"]
-        return [self._text.literal(values)] if self._text.text else []
+        return [self._text.literal(values)] if self._text else []
 
     def _filters(self, values: Arguments, *, of_any_status: bool = False) -> list[str]:
         return ["NOT deleted", *self._given(values, of_any_status=of_any_status)]

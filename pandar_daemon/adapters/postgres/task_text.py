@@ -27,6 +27,10 @@ class Text(Struct, frozen=True):
 
     text: str
 
+    def __bool__(self) -> bool:
+        """Tell whether anything is searched for."""
+        return bool(self.text)
+
     @property
     def is_exact(self) -> bool:
         """Tell whether only what has the very words is wanted."""
