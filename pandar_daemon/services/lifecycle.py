@@ -25,11 +25,11 @@ async def supervise(name: str, run: Run) -> None:
             await run()
             log.error("service.ended", service=name)
         except asyncio.CancelledError:
-            if _is_being_cancelled():
-                raise
+            heed_cancellation()
             log.exception("service.failed", service=name)
         except Exception:  # whatever it was, the others go on, and soon it does too
             log.exception("service.failed", service=name)
+            heed_cancellation()
         if loop.time() - began > LAST_PAUSE_SEC:
             pause = FIRST_PAUSE_SEC
         await asyncio.sleep(pause)
@@ -60,7 +60,13 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
             task.cancel()
 
 
-def _is_being_cancelled() -> bool:
-    """Tell whether somebody cancels us; a service may also end by a cancellation of its own."""
+def heed_cancellation() -> None:
+    """Raise ``CancelledError`` if somebody cancels this task, whatever else came of it.
+
+    A loop that tries again after a failure asks this first: before Python 3.13 a task group that
+    is cancelled while a child of it fails raises that failure alone, and the loop would never end.
+    A service may also end by a cancellation of its own, which this lets pass.
+    """
     current = asyncio.current_task()
-    return current is not None and current.cancelling() > 0
+    if current is not None and current.cancelling() > 0:
+        raise asyncio.CancelledError

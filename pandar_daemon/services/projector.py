@@ -33,6 +33,7 @@ from msgspec import Struct
 
 from pandar_daemon.ports import Checkpoint, CheckpointLost, EventStore, Views
 from pandar_daemon.services.feed import Feed
+from pandar_daemon.services.lifecycle import heed_cancellation
 from pandar_daemon.services.pace import Pace
 from pandar_daemon.services.rebuilding import Rebuilding
 from pandar_daemon.services.stepping import Stepping, side_by_side, told
@@ -109,9 +110,10 @@ class Projector:
         while True:
             try:
                 await self._round(await self._survey())
-            except* Exception as group:  # noqa: BLE001 - checkpoints make every retry safe
-                for error in _leaves(group):
+            except Exception as failed:  # noqa: BLE001 - checkpoints make every retry safe
+                for error in _leaves(failed):
                     log.warning("projector.outage", error=f"{type(error).__name__}: {error}")
+                heed_cancellation()
                 await asyncio.sleep(self._poll_sec)
 
     async def rebuild(self, name: str) -> Checkpoint:
@@ -246,9 +248,9 @@ class Projector:
             self._progress.notify_all()
 
 
-def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error

@@ -198,3 +198,32 @@ async def test_leaving_the_connection_sends_what_was_published(nats_url: str) ->
             await NatsWire(connection).publish("test.bye", b"bye")
         async with asyncio.timeout(PATIENCE_SEC):
             assert (await anext(heard)).body == b"bye"
+
+
+async def test_who_is_cancelled_while_leaving_leaves_nothing(nats_url: str) -> None:
+    """No subscription stays, here or on the server, and no task of one."""
+    async with connected(nats_url) as connection:
+        client = client_of(connection)
+        tasks, subscriptions = asyncio.all_tasks(), set(client._subs)
+        wire, up = NatsWire(connection), asyncio.Event()
+
+        async def listen() -> None:
+            async with wire.subscribe("test.left"):
+                up.set()
+                await asyncio.get_running_loop().create_future()
+
+        for turns in range(10):
+            up.clear()
+            listening = asyncio.create_task(listen())
+            await up.wait()
+            listening.cancel()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            listening.cancel()
+            await asyncio.wait({listening})
+            assert set(client._subs) == subscriptions
+        async with asyncio.timeout(PATIENCE_SEC):
+            while asyncio.all_tasks() > tasks:  # noqa: ASYNC110 - in the loop
+                await asyncio.sleep(0)
+        with pytest.raises(NoResponders):
+            await connection.request("test.left", timeout_sec=PATIENCE_SEC)

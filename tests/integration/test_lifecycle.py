@@ -180,6 +180,34 @@ async def test_a_supervised_service_stops_when_told(impatient: None) -> None:
     assert service.starts == 4
 
 
+@pytest.mark.usefixtures("impatient")
+async def test_a_service_that_fails_while_it_is_stopped_is_not_started_again() -> None:
+    """A task group then raises the failure alone: the stop counts all the same."""
+    starts, up = 0, asyncio.Event()
+
+    async def fail_when_cancelled() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise ConnectionError("the database is away") from None
+
+    async def run() -> None:
+        nonlocal starts
+        starts += 1
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail_when_cancelled())
+            await asyncio.sleep(0)
+            up.set()
+
+    supervised = asyncio.create_task(supervise("failing", run))
+    await up.wait()
+    supervised.cancel()
+    async with asyncio.timeout(PATIENCE_SEC):
+        await asyncio.wait({supervised})
+    assert supervised.cancelled()
+    assert starts == 1
+
+
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_services_stop_in_order_each_wholly(cancelled: bool) -> None:
     """The next is told to stop once the one before has finished, however long that takes."""

@@ -52,9 +52,39 @@ def projector_of(
     )
 
 
+class Away(Pace):
+    """A pace at which the database goes away just when the projector is to stop."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.waits = asyncio.Event()
+
+    async def kept(self) -> None:
+        """Wait to be cancelled, and fail then."""
+        self.waits.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise ConnectionError("the database is away") from None
+
+
 async def positions(log: Log) -> set[int]:
     """Return where the read models being served are."""
     return {at.position for at in await PgViews(log.database).checkpoints() if at.live}
+
+
+async def test_a_projector_stops_though_it_fails_meanwhile(database_url: str) -> None:
+    """An outage in the moment of the stop does not make it go on for ever."""
+    async with open_log(database_url) as log:
+        await log.projector().rebuild_all(MODELS)
+        pace = Away()
+        await log.add(task_stream(1), created())
+        run = asyncio.create_task(projector_of(log, pace=pace).run())
+        async with asyncio.timeout(30):
+            await pace.waits.wait()
+            run.cancel()
+            await asyncio.wait({run})
+        assert run.cancelled()
 
 
 # --- pace ------------------------------------------------------------------------------------

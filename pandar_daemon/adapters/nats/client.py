@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error
 
 from pandar_daemon.adapters.nats.framing import framed, headers_of
@@ -50,10 +49,29 @@ class GuardedClient(Client):
         self._heard: dict[int, OnMessage] = {}
         self._wrote = False
 
-    async def hear(self, subject: str, queue: str, on_message: OnMessage) -> Subscription:
-        """Subscribe with a function that returns at once; what it raises is logged."""
-        self._heard[self._sid + 1] = on_message  # the number `subscribe` is about to give it
-        return await self.subscribe(subject, queue=queue, cb=_never)
+    async def hear(self, subject: str, queue: str, on_message: OnMessage) -> int:
+        """Subscribe with a function that returns at once; what it raises is logged.
+
+        Returns the number to `leave` it by.
+        """
+        number = self._sid + 1  # what `subscribe` is about to give it
+        self._heard[number] = on_message
+        await self.subscribe(subject, queue=queue)
+        return number
+
+    async def leave(self, numbers: Sequence[int]) -> None:
+        """End subscriptions; what the server has already sent is still heard.
+
+        Cancelled, it ends them all the same. Raises nats-py's ``Error`` or ``OSError`` when the
+        server does not answer: they are ended then too.
+        """
+        try:
+            for number in numbers:
+                await self._send_unsubscribe(number)
+            await self.flush()
+        finally:
+            for number in numbers:
+                self._remove_sub(number)
 
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)
@@ -135,11 +153,6 @@ class GuardedClient(Client):
             await super()._close(status, do_cbs)
         finally:
             self.gone.set()
-
-
-async def _never(msg: Msg) -> None:
-    """Stand for the function of a subscription, which the read loop calls by itself."""
-    log.error("message.misrouted", subject=msg.subject)
 
 
 async def _on_error(error: Exception) -> None:

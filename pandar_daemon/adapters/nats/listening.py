@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import anyio
-from nats.aio.subscription import Subscription
 from nats.errors import Error
 
 from pandar_daemon.adapters.nats.client import GuardedClient, OnMessage
@@ -30,7 +28,7 @@ class Listener:
     routes: tuple[Route, ...]
     on_up: Callable[[], None]
     client: GuardedClient | None = None
-    subscriptions: list[Subscription] = field(default_factory=list)
+    subscriptions: list[int] = field(default_factory=list)
 
     async def subscribe(self, client: GuardedClient) -> None:
         """Subscribe on this client, once; raises `Unavailable` when it is gone."""
@@ -39,18 +37,13 @@ class Listener:
         self.client, self.subscriptions = client, []
         try:
             for route in self.routes:
-                made = await client.hear(route.subject, route.queue, route.on_message)
-                self.subscriptions.append(made)
+                number = await client.hear(route.subject, route.queue, route.on_message)
+                self.subscriptions.append(number)
         except Error as error:
             raise Unavailable("the bus is away") from error
 
     async def drain(self) -> None:
-        """End the subscriptions; what the server has already sent is still routed."""
-        async with anyio.create_task_group() as group:
-            for subscription in self.subscriptions:
-                group.start_soon(_drain, subscription)
-
-
-async def _drain(subscription: Subscription) -> None:
-    with contextlib.suppress(Error, OSError):
-        await subscription.drain()  # type: ignore[no-untyped-call]  # nats-py leaves it untyped
+        """End the subscriptions, even cancelled; what the server has already sent is routed."""
+        if self.client is not None:
+            with contextlib.suppress(Error, OSError):
+                await self.client.leave(self.subscriptions)
