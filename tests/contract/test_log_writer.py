@@ -11,8 +11,8 @@ import pytest
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.postgres import company
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
-from pandar_daemon.adapters.postgres.writer import QUEUE_MAX
-from pandar_daemon.ports import Appended, Conflict
+from pandar_daemon.adapters.postgres.writer import QUEUE_MAX, SHARE_MIN
+from pandar_daemon.ports import Appended, Conflict, Verdict
 from tests.support.appending import (
     item,
     poisoned,
@@ -61,6 +61,51 @@ async def test_stopping_leaves_nobody_waiting(database_url: str) -> None:
     async with asyncio.timeout(5):
         verdicts = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(verdict) for verdict in verdicts} == {ConnectionError}
+
+
+async def test_two_batches_are_under_way_when_much_waits(database_url: str, log: Log) -> None:
+    """The second waits in the database, not here; with one item less it would wait here."""
+    lock, watch = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
+    sent = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+
+    async def ask(first: int, last: int, batches: int) -> list[asyncio.Task[Verdict]]:
+        streams = [f"task-{n}" for n in range(first, last)]
+        asked = [asyncio.create_task(log.store.append(item(one))) for one in streams]
+        while await watch.fetchval(sent) < batches:
+            pass
+        return asked
+
+    try:
+        await lock.execute("BEGIN; SELECT * FROM log_head FOR UPDATE")
+        waiting = await ask(0, 2 * SHARE_MIN, 2)
+        assert await watch.fetchval(sent) == 2
+        await lock.execute("COMMIT")
+        await asyncio.gather(*waiting)
+        await lock.execute("BEGIN; SELECT * FROM log_head FOR UPDATE")
+        waiting = await ask(100, 101, 1) + await ask(200, 200 + SHARE_MIN - 1, 1)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert await watch.fetchval(sent) == 1
+        await lock.execute("COMMIT")
+        await asyncio.gather(*waiting)
+        sizes = await watch.fetch("SELECT count(*) FROM events GROUP BY xmin::text ORDER BY 1")
+        assert [each["count"] for each in sizes] == [1, SHARE_MIN - 1, SHARE_MIN, SHARE_MIN]
+    finally:
+        await lock.close()
+        await watch.close()
+
+
+async def test_appends_to_a_stream_keep_their_order(log: Log) -> None:
+    """However much waits, who asked first is judged first: none of them is in another's way."""
+    asked = [(f"task-{n}", version) for version in range(5) for n in range(3 * SHARE_MIN)]
+    verdicts = await asyncio.gather(
+        *(log.store.append(item(stream, version)) for stream, version in asked)
+    )
+    told = [verdict.version for verdict in verdicts if isinstance(verdict, Appended)]
+    assert told == [version + 1 for _, version in asked]
 
 
 async def test_who_stops_waiting_appends_nothing(database_url: str) -> None:

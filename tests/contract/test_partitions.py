@@ -15,9 +15,9 @@ import migrations
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.postgres import event_store
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
+from pandar_daemon.adapters.postgres.lane import Lane
 from pandar_daemon.adapters.postgres.migrate import migrate
 from pandar_daemon.adapters.postgres.pool import pool
-from pandar_daemon.adapters.postgres.writer import Writer
 from pandar_daemon.ports import Append, Appended, Conflict, Key, LogDamaged
 from tests.support.appending import append_load, item, said, texts
 from tests.support.log import Log, open_log, running
@@ -102,13 +102,13 @@ async def test_a_partition_not_seen_yet_is_waited_for(
 ) -> None:
     """Another process made it and says so, but our session has yet to hear: nothing is refused."""
     refused = asyncio.Event()
-    drop = Writer._drop_connection
+    drop = Lane.drop
 
-    def dropped(writer: Writer) -> None:
+    def dropped(lane: Lane) -> None:
         refused.set()
-        drop(writer)
+        drop(lane)
 
-    monkeypatch.setattr(Writer, "_drop_connection", dropped)
+    monkeypatch.setattr(Lane, "drop", dropped)
     await admin.execute("UPDATE log_head SET partitioned_to = 100")
     many = asyncio.create_task(log.store.append(item("task-1", 0, *said(*map(str, range(9))))))
     await refused.wait()

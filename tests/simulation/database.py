@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 from typing import TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from events.envelope import Recorded
 from events.running import Held, LeaseState
 from events.task import Json
 from pandar_daemon.adapters.postgres.append_statement import Statement
+from pandar_daemon.adapters.postgres.lane import Lane
 from pandar_daemon.adapters.postgres.writer import Writer
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import (
@@ -36,9 +38,12 @@ from tests.simulation.view_server import ViewServer
 
 T = TypeVar("T")
 
+SHARE_MIN = 2
+"""So few already make the writer begin a second batch beside another: it is to happen often."""
 
-class SimWriter(Writer):
-    """The daemon's own writer, group commit, retries and all; only its statement is ours."""
+
+class SimLane(Lane):
+    """A lane of the daemon's own writer, retries and all; only its statement is ours."""
 
     def __init__(
         self, server: LogServer, path: Path, clock: Clock, committed: Callable[[int], None]
@@ -47,7 +52,7 @@ class SimWriter(Writer):
         self._server = server
         self._path = path
 
-    async def _send(self, items: list[Append], append: Statement) -> list[Verdict]:
+    async def _send(self, items: Sequence[Append], append: Statement) -> list[Verdict]:
         what = f"append {' '.join(item.command_id for item in items)}"
         verdicts = await self._ask(what, lambda: self._server.append(items, append.ids))
         for n, verdict in enumerate(verdicts):
@@ -74,14 +79,15 @@ class SimWriter(Writer):
 class SimStore:
     """`EventStore`."""
 
-    writer = SimWriter
+    lane = SimLane
 
     def __init__(
         self, server: LogServer, path: Path, clock: Clock, committed: Callable[[int], None]
     ) -> None:
         self._server = server
         self._path = path
-        self._writer = self.writer(server, path, clock, committed)
+        lane = partial(self.lane, server, path, clock, committed)
+        self._writer = Writer(lane, clock, share_min=SHARE_MIN)
         self.run = self._writer.run
 
     async def append(self, item: Append) -> Verdict:

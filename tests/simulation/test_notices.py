@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path as Folder
 from typing import Final
 
@@ -14,7 +15,7 @@ from events.envelope import Recorded
 from pandar_daemon.adapters.postgres.append_statement import Statement
 from pandar_daemon.ports import Append, LeaseOp, Move, Spec, Verdict
 from tests.simulation.bus_server import BusServer
-from tests.simulation.database import SimStore, SimWriter
+from tests.simulation.database import SimLane, SimStore
 from tests.simulation.hosts import Machine, Tree
 from tests.simulation.log_server import LogServer
 from tests.simulation.plan import Menu, Storm
@@ -61,12 +62,12 @@ class _NoCheckpoint(ViewServer):
         return found
 
 
-class _ForgetfulWriter(SimWriter):
+class _ForgetfulLane(SimLane):
     """Sends what was not answered again, under another command id."""
 
     _sent: Statement | None = None
 
-    async def _send(self, items: list[Append], append: Statement) -> list[Verdict]:
+    async def _send(self, items: Sequence[Append], append: Statement) -> list[Verdict]:
         again, self._sent = self._sent is append, append
         if again:
             items = [replace(each, command_id=f"again-{each.command_id[:50]}") for each in items]
@@ -74,7 +75,7 @@ class _ForgetfulWriter(SimWriter):
 
 
 class _ForgetfulStore(SimStore):
-    writer = _ForgetfulWriter
+    lane = _ForgetfulLane
 
 
 class _NoDeadline(Machine):

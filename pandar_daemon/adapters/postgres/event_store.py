@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import takewhile
 
 import asyncpg
 
 from events.envelope import Recorded
+from pandar_daemon.adapters.postgres.lane import Lane, Written, fetch_receipts
 from pandar_daemon.adapters.postgres.old_ranges import OldRanges
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.rows import COLUMNS, recorded
-from pandar_daemon.adapters.postgres.writer import Writer, Written, fetch_receipts
+from pandar_daemon.adapters.postgres.writer import Writer
 from pandar_daemon.ports import Append, Clock, Head, LogDamaged, Receipt, Verdict
 from pandar_daemon.ports.archive import Archive
 
@@ -44,13 +46,14 @@ class PgEventStore:
         written: Written = lambda _count, _seconds: None,
         archive: Archive | None = None,
     ) -> None:
-        """Read through ``pool``, write through a connection of its own to ``url``.
+        """Read through ``pool``, write through connections of its own to ``url``.
 
         What of the log was archived is read from ``archive``.
         """
         self._pool = pool
         self._old = OldRanges(pool, archive)
-        self._writer = Writer(url, clock, committed=committed, written=written)
+        lane = partial(Lane, url, clock, committed=committed, written=written)
+        self._writer = Writer(lane, clock)
         self.run = self._writer.run
 
     async def append(self, item: Append) -> Verdict:
