@@ -160,6 +160,38 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
+_SPACE = st.text(" \t\r\n", max_size=2)
+_KEY = st.sampled_from(['"a"', '"b"', '"\\u0061"', '":"', '"a\\":"'])
+_TEXTS = _KEY | st.sampled_from(["1", "null", '"a\\" :"', '": :"'])
+
+
+@st.composite
+def _objects(draw: st.DrawFn, depth: int = 2) -> tuple[str, bool]:
+    """Return an object as somebody may write it, and whether a key within occurs twice."""
+    keys = draw(st.lists(_KEY, max_size=4))
+    repeats = len({json.loads(key) for key in keys}) < len(keys)
+    fields = []
+    for key in keys:
+        value = draw(_TEXTS)
+        if depth and draw(st.booleans()):
+            value, inside = draw(_objects(depth - 1))
+            repeats = repeats or inside
+        fields.append(f"{key}{draw(_SPACE)}:{draw(_SPACE)}[{value}]{draw(_SPACE)}")
+    return "{" + ",".join(fields) + "}", repeats
+
+
+@given(_objects())
+def test_no_key_occurs_twice(written: tuple[str, bool]) -> None:
+    """However it is written and wherever it stands; texts that look like keys are none."""
+    text, repeats = written
+    rules: set[str] = set()
+    try:
+        decode(text.encode(), dict[str, object])
+    except Refusal as refusal:
+        rules = {each.rule for each in refusal.problem.errors}
+    assert rules == ({"occurs more than once"} if repeats else set()), text
+
+
 _NAMES = sorted({name for kind in ACTIONS.values() for name in kind.__struct_fields__})
 _BODIES = st.binary() | st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=5).map(
     lambda value: json.dumps(value).encode()
