@@ -29,7 +29,7 @@ _SETTINGS = {
     "listen_addresses": ports.LOOPBACK,
     "unix_socket_permissions": "0700",
     "max_connections": "60",
-    "shared_buffers": "64MB",
+    "shared_buffers": "128MB",
     "max_wal_size": "512MB",
     "min_wal_size": "80MB",
     "jit": "off",
