@@ -11,7 +11,7 @@ import pytest
 
 from events import commands as do
 from events.problem import Problem
-from pandar_daemon.adapters.postgres import writer
+from pandar_daemon.adapters.postgres import lane
 from pandar_daemon.domain.access import Principal
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services import commands as service
@@ -253,7 +253,7 @@ async def test_without_the_database_a_command_is_unavailable_and_works_later(
     one: Desk, servers: TestServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Down: a 503 that names no host and no error. Up again: the same id, once."""
-    monkeypatch.setattr(writer, "RETRY_SEC", 0.0)
+    monkeypatch.setattr(lane, "RETRY_SEC", 0.0)
     project = await one.project()
     task = await one.task(project)
 

@@ -18,7 +18,7 @@ from events.task import Json
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.adapters.nats.wire import NatsWire
-from pandar_daemon.adapters.postgres import writer
+from pandar_daemon.adapters.postgres import lane
 from pandar_daemon.adapters.postgres.leases import PgLeadership
 from pandar_daemon.adapters.postgres.project_reads import PgProjectReads
 from pandar_daemon.services import arrivals, dispatcher
@@ -513,7 +513,7 @@ async def test_without_the_database_runners_are_told_to_ask_again(
     one: Desk, servers: TestServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Claims, renewals and reports are a 503 meanwhile; repeated later, they are as before."""
-    monkeypatch.setattr(writer, "RETRY_SEC", 0.0)
+    monkeypatch.setattr(lane, "RETRY_SEC", 0.0)
     work = await _given(one)
     await servers.kill_postgres()
     for asked in (one.claim(cid="c"), one.renew(work), one.finish(work, cid="f")):
