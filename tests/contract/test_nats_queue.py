@@ -12,7 +12,7 @@ from events import subjects
 from pandar_daemon.adapters.nats import queued
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.jetstream import JetStream, Outgoing
-from pandar_daemon.adapters.nats.queue import QueueDoor
+from pandar_daemon.adapters.nats.queue import QueueDoor, _pulled
 from pandar_daemon.adapters.nats.wire import NatsWire
 from pandar_daemon.domain.refusals import Rejected, Unavailable
 from pandar_daemon.ports import Message
@@ -266,3 +266,20 @@ async def test_a_server_killed_under_load_loses_no_command() -> None:
             await all_done.wait()
         for number in range(300):
             assert (await result_of(user, f"c-{number}")).data == f"c-{number}".encode()
+
+
+async def test_what_comes_with_the_stop_does_not_undo_it() -> None:
+    """A message of the very moment in which the door is told to stop leaves it stopped."""
+    arrived: asyncio.Queue[Msg | None] = asyncio.Queue()
+
+    async def pull() -> None:
+        async for _ in _pulled(arrived, 10):
+            pass
+
+    pulling = asyncio.create_task(pull())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    arrived.put_nowait(Msg(_client=None, subject=SUBJECT, data=b"{}"))  # type: ignore[arg-type]
+    pulling.cancel()
+    await asyncio.wait({pulling})
+    assert pulling.cancelled()

@@ -8,6 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -59,11 +60,10 @@ class Child:
         """End it in order, after 10 s by force; returns when it is gone. Harmless if it is."""
         for number in (self._program.stop, self._program.quit, signal.SIGKILL):
             self.send(number)
-            try:
-                await asyncio.wait_for(self.wait(), STOP_TIMEOUT_SEC)
-            except TimeoutError:
-                continue
-            return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_SEC):
+                    await self.wait()
+                    return
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""

@@ -123,7 +123,8 @@ async def _pulled(arrived: asyncio.Queue[Msg | None], batch: int) -> AsyncIterat
     """
     with contextlib.suppress(TimeoutError):
         for _ in range(batch):
-            msg = await asyncio.wait_for(arrived.get(), PULL_SEC + 2)
+            async with asyncio.timeout(PULL_SEC + 2):
+                msg = await arrived.get()
             if msg is None:
                 raise _Renewed
             if deliveries(msg):
