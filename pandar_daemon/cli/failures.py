@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 from pandar_daemon.cli.output import CliError, Exit, Refused, err_look, error_text
 from pandar_daemon.cli.rows import ForeignAnswer
 from pandar_daemon.config import ConfigError
+from pandar_daemon.domain.groups import leaves
 from pandar_daemon.domain.refusals import Refusal
 
 
@@ -24,16 +24,8 @@ def as_failure(error: BaseException) -> CliError:
     Errors of ours do. Others are errors of the program: they are named, with how to see where
     they came from.
     """
-    told = [leaf if isinstance(leaf, CliError) else _named(leaf) for leaf in _leaves(error)]
+    told = [leaf if isinstance(leaf, CliError) else _named(leaf) for leaf in leaves(error)]
     return next((each for each in told if not isinstance(each, _Unforeseen)), told[0])
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 class _Unforeseen(CliError):

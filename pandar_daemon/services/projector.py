@@ -25,12 +25,13 @@ Failure. A poison event parks its stream in the model that cannot take it, see `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 import structlog
 from msgspec import Struct
 
+from pandar_daemon.domain.groups import leaves
 from pandar_daemon.ports import Checkpoint, CheckpointLost, EventStore, Views
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.services.lifecycle import heed_cancellation
@@ -111,7 +112,7 @@ class Projector:
             try:
                 await self._round(await self._survey())
             except Exception as failed:  # noqa: BLE001 - checkpoints make every retry safe
-                for error in _leaves(failed):
+                for error in leaves(failed):
                     log.warning("projector.outage", error=f"{type(error).__name__}: {error}")
                 heed_cancellation()
                 await asyncio.sleep(self._poll_sec)
@@ -246,11 +247,3 @@ class Projector:
         async with self._progress:
             self._position = min(at.position for at in live)
             self._progress.notify_all()
-
-
-def _leaves(error: Exception) -> Iterator[Exception]:
-    if isinstance(error, ExceptionGroup):
-        for one in error.exceptions:
-            yield from _leaves(one)
-    else:
-        yield error

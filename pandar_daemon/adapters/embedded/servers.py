@@ -17,6 +17,7 @@ from pandar_daemon.adapters.embedded.nats_server import NatsServer
 from pandar_daemon.adapters.embedded.postgres import PostgresServer
 from pandar_daemon.adapters.embedded.storage import Storage
 from pandar_daemon.config import Settings
+from pandar_daemon.domain.groups import leaves
 
 log = structlog.get_logger(__name__)
 
@@ -141,19 +142,13 @@ class Servers:
                 for server in self._servers():
                     group.create_task(server.start())
         except* CannotStart as failures:
-            failure = _first(failures)
+            failure = next(leaves(failures))
         if failure is not None:
             raise failure
 
     async def _stop(self) -> None:
         for server in self._servers():
             await server.stop()
-
-
-def _first(failure: BaseException) -> BaseException:
-    while isinstance(failure, BaseExceptionGroup):
-        failure = failure.exceptions[0]
-    return failure
 
 
 async def _keep(server: Server) -> None:

@@ -18,6 +18,7 @@ from prometheus_client import Gauge
 
 from pandar_daemon.adapters.http.deps import PRINCIPAL, deps
 from pandar_daemon.adapters.http.problems import TooManyStreams
+from pandar_daemon.domain.groups import leaves
 from pandar_daemon.domain.refusals import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -130,9 +131,7 @@ class Streams:
 
 
 def _left(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_left, error.exceptions))
-    return isinstance(error, Gone)
+    return all(isinstance(leaf, Gone) for leaf in leaves(error))
 
 
 STREAMS: Final = web.AppKey("STREAMS", Streams)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 import structlog
 from msgspec import Struct
@@ -125,9 +126,8 @@ class Writer:
         batch: _Batch = []
         later: _Batch = []
         most = self._share()
-        touched = {
-            each for waits in self._under_way for one in waits for each in _touches(one.item)
-        }
+        under_way = chain.from_iterable(self._under_way)
+        touched = {each for waiting in under_way for each in _touches(waiting.item)}
         while self._queue and len(batch) < most:
             waiting = self._queue.popleft()
             touches = _touches(waiting.item)
