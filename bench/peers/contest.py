@@ -36,13 +36,22 @@ PART = f"backlog of `true`, {SLOTS} at work"
 PATIENCE_SEC = 120.0
 STOP_SEC = 20.0
 _LOOK_SEC = 0.05
+# By index, as far as is new: whoever looks must not take from the contender what it is measured in.
 _OURS = """
 SELECT coalesce(max(position), $1), count(*) FILTER (WHERE type = 'task.completed')
-FROM events WHERE position > $1
+FROM (SELECT position, type FROM events WHERE position > $1 ORDER BY position LIMIT 1000) new
 """
+_BEFORE = {
+    "procrastinate": "SELECT coalesce(max(id), 0) FROM procrastinate_jobs",
+    "dbos": "SELECT coalesce(max(created_at), 0) FROM dbos.workflow_status",
+}
 _THEIRS = {
-    "procrastinate": "SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'",
-    "dbos": "SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS'",
+    "procrastinate": """
+SELECT count(*) FROM procrastinate_jobs WHERE id > $1 AND status = 'succeeded'
+""",
+    "dbos": """
+SELECT count(*) FROM dbos.workflow_status WHERE created_at > $1 AND status = 'SUCCESS'
+""",
 }
 _SHOWN = {"pandar": "Pandar", "procrastinate": "Procrastinate", "dbos": "DBOS"}
 
@@ -159,12 +168,13 @@ class Peer:
         """Let it have its turn."""
         connection = await asyncpg.connect(self._url)
         try:
+            before = await connection.fetchval(_BEFORE[self.name])
             async with self._working():
                 return await _turn(
                     pandar,
                     tasks,
                     lambda: self._file(tasks),
-                    lambda: connection.fetchval(_THEIRS[self.name]),
+                    lambda: connection.fetchval(_THEIRS[self.name], before),
                 )
         finally:
             await connection.close()
