@@ -14,7 +14,6 @@ from bench.lives import EVENTS, life, live
 from bench.scale import Scale
 from bench.site import Site
 from events.envelope import Recorded
-from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.ports import EventStream
@@ -38,6 +37,11 @@ class Timed:
         self.lag = lag
         self._moved = asyncio.Condition()
         self.last = 0
+
+    @property
+    def up_since(self) -> float | None:
+        """Return when the bus was connected to."""
+        return self._stream.up_since
 
     async def open(self, epoch: int) -> int:
         """Open the stream."""
@@ -68,7 +72,7 @@ class Bench:
         self.to_bus, self.to_models = Lag(), Lag()
         store = PgEventStore(database_url, made.database, made.clock, committed=self._committed)
         self.made = replace(made, store=store, feed=Feed(made.live, store))
-        self.stream = Timed(NatsEventStream(made.connection), self.to_bus)
+        self.stream = Timed(made.event_stream(), self.to_bus)
         self.projector = Projector(store, self.made.feed, PgViews(made.database))
 
     def _committed(self, position: int) -> None:

@@ -98,6 +98,14 @@ class EventStream(BusAudit, Protocol):
         """
         ...
 
+    @property
+    def up_since(self) -> float | None:
+        """Return when the present connection was made, ``None`` while away.
+
+        What was stored over an earlier one may be gone: `open` tells.
+        """
+        ...
+
 
 class Live(Protocol):
     """Events as the bus repeats them once stored: fast, in order, at most once."""

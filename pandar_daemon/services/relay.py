@@ -68,6 +68,7 @@ class Relay:
         self._metrics = metrics
         self._head = 0
         self._look_at = 0.0
+        self._opened: float | None = None
         self.ahead_by = 0
         self.diverged = False
 
@@ -95,6 +96,9 @@ class Relay:
                 if not self._in_step(head, last) or self.diverged:
                     return False
             grown = True
+            if self._stream.up_since != self._opened:
+                last = await self._open(epoch)
+                continue
             try:
                 last = await self._publish_after(last, batch)
             except StreamBehind:
@@ -115,6 +119,7 @@ class Relay:
 
     async def _open(self, epoch: int) -> int:
         """Open the stream and see whether its last events are the log's; return its sequence."""
+        self._opened = self._stream.up_since  # before: what is gone later is looked for again
         last = await self._stream.open(epoch)
         self._look_at = 0.0
         before, self.diverged = self.diverged, False

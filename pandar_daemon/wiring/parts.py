@@ -14,6 +14,7 @@ from pandar_daemon.adapters.archive.folder import FileArchive
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.embedded.data import DataDirectory
 from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.adapters.nats.wire import NatsWire
@@ -64,6 +65,14 @@ class Parts:
     def asker(self, user: str, role: str) -> Asker:
         """Return an asker that speaks as one of Pandar's own services, or as its owner."""
         return Asker(self.sender, own_token(self.tokens, self.clock, user, role))
+
+    def event_stream(self) -> NatsEventStream:
+        """Return the log on the bus; a server of our own need not keep it as safe as the log is."""
+        return NatsEventStream(
+            self.connection,
+            replicas=self.settings.nats_replicas,
+            lazily=self.settings.nats_url is None,
+        )
 
 
 @asynccontextmanager

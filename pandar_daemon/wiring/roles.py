@@ -12,7 +12,6 @@ from pandar_daemon.adapters.http.app import serving
 from pandar_daemon.adapters.http.deps import Deps, Limits
 from pandar_daemon.adapters.http.probes import probing
 from pandar_daemon.adapters.nats.diffs import NatsDiffs
-from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.queue import QueueDoor
 from pandar_daemon.adapters.nats.service import ServiceDoor
@@ -103,7 +102,7 @@ def doors(roles: Collection[str]) -> int:
 
 def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
     tail = Tail(parts.feed, parts.store)
-    stream = NatsEventStream(parts.connection, replicas=parts.settings.nats_replicas)
+    stream = parts.event_stream()
     told = telling(parts)
     deps = Deps(
         clock=parts.clock,
@@ -221,7 +220,7 @@ def _projector(parts: Parts) -> list[Service]:
 def _relay(parts: Parts) -> list[Service]:
     relay = Relay(
         store=parts.store,
-        stream=NatsEventStream(parts.connection, replicas=parts.settings.nats_replicas),
+        stream=parts.event_stream(),
         leadership=parts.leadership,
         bell=parts.bell,
         clock=parts.clock,

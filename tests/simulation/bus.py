@@ -167,6 +167,11 @@ class SimEventStream:
         self._link = link
         self._epoch = 0
 
+    @property
+    def up_since(self) -> float | None:
+        """See `EventStream.up_since`."""
+        return self._link.up_since
+
     async def open(self, epoch: int) -> int:
         """See `EventStream.open`."""
         last = await self._call(f"open {epoch}", lambda: len(self._bus.streams[epoch]))

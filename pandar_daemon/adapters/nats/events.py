@@ -4,14 +4,16 @@ Every publish is fenced by ``Nats-Expected-Last-Sequence = position - 1``. So a 
 acknowledgement got lost may be sent again: it is either stored already (the fence or the
 duplicate window says so) or takes exactly its own place; and a second, stale relay is refused.
 
-A few events go out one after the other, each as soon as it can. Many are stored together, all or
-none, fenced by the first: one flush of the server's disk instead of one an event. A server too old
-for that (before 2.12) leaves it out of the stream's configuration, and gets them one by one.
+Where a server of our own keeps the stream lazily, all that is there goes out at once, and two of it
+are acknowledged: the last is stored only if all before it are. Elsewhere a few events go out one
+after the other, each as soon as it can. Many are stored together, all or none, fenced by the first:
+one flush of the server's disk instead of one an event. A server too old for either (before 2.12)
+leaves it out of the stream's configuration, and gets them one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -22,11 +24,14 @@ from events.envelope import Recorded
 from pandar_daemon.adapters.nats import cloudevents, streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.jetstream import (
+    STREAM_CONFIG_INVALID,
     TOGETHER_MAX,
+    ApiAnswer,
     JetStream,
     JetStreamRefused,
     Outgoing,
     PubAck,
+    StreamConfig,
 )
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Head, StreamBehind
@@ -46,11 +51,22 @@ _PREFIX = subjects.events_stream(0).removesuffix("0")
 class NatsEventStream:
     """The relay's side of ``PANDAR_EVENTS_{epoch}``."""
 
-    def __init__(self, connection: NatsConnection, *, replicas: int = 1) -> None:
+    def __init__(
+        self, connection: NatsConnection, *, replicas: int = 1, lazily: bool = False
+    ) -> None:
+        """Make streams of so many replicas; with one, they may be kept ``lazily``."""
         self._js = JetStream(connection)
+        self._connection = connection
         self._replicas = replicas
+        self._lazily = lazily and replicas == 1
         self._stream = ""
+        self._in_turn = False
         self._together = False
+
+    @property
+    def up_since(self) -> float | None:
+        """See `EventStream.up_since`."""
+        return self._connection.up_since
 
     async def open(self, epoch: int) -> int:
         """Make or reconcile the stream of this epoch; return its last sequence, 0 when empty.
@@ -59,10 +75,22 @@ class NatsEventStream:
         `Unavailable` when the bus is away, or a newer epoch is open.
         """
         await self._retire_before(epoch)
-        made = await self._js.ensure(streams.events(epoch, self._replicas))
+        made = await self._ensure(
+            lambda lazily: streams.events(epoch, self._replicas, lazily=lazily)
+        )
         self._stream = subjects.events_stream(epoch)
+        self._in_turn = made.config.persist_mode == "async"
         self._together = made.config.allow_atomic
         return made.state.last_seq
+
+    async def _ensure(self, wanted: Callable[[bool], StreamConfig]) -> ApiAnswer:
+        """Make a stream as we would have it, or leave it as lazy as it is: that cannot change."""
+        try:
+            return await self._js.ensure(wanted(self._lazily))
+        except JetStreamRefused as refused:
+            if refused.err_code != STREAM_CONFIG_INVALID or self._replicas > 1:
+                raise
+        return await self._js.ensure(wanted(not self._lazily))
 
     async def _retire_before(self, epoch: int) -> None:
         for name in await self._js.names(f"{subjects.EVENTS}.>"):
@@ -73,7 +101,11 @@ class NatsEventStream:
                 msg = f"epoch {held} of the log is open on the bus, {epoch} is over"
                 raise Unavailable(msg)
             log.warning("events.epoch_retired", epoch=int(held), opened=epoch)
-            await self._js.ensure(streams.retired_events(int(held), self._replicas))
+            await self._ensure(
+                lambda lazily, old=int(held): streams.retired_events(  # type: ignore[misc]
+                    old, self._replicas, lazily=lazily
+                )
+            )
 
     async def publish(self, batch: Sequence[Recorded]) -> int:
         """Publish dense events in order, each fenced by its predecessor; return the last stored.
@@ -83,11 +115,18 @@ class NatsEventStream:
         """
         last = 0
         for part in _parts(batch):
-            if self._together and len(part) >= TOGETHER_MIN:
+            if self._in_turn:
+                last = await self._publish_in_turn(part)
+            elif self._together and len(part) >= TOGETHER_MIN:
                 last = await self._publish_together(part)
             else:
                 last = await self._publish_each(part)
         return last
+
+    async def _publish_in_turn(self, batch: Sequence[Recorded]) -> int:
+        acks = await self._js.store_in_turn([self._fenced(each) for each in batch])
+        _checked(acks[0], batch[0].position)
+        return _checked(acks[-1], batch[-1].position)
 
     async def _publish_together(self, batch: Sequence[Recorded]) -> int:
         """Publish all or nothing; one by one instead if the server refuses for another reason."""

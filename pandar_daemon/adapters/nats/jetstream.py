@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ TOGETHER_MAX = 1_000
 BREATH = 64
 """After so many messages handed to the connection, others have their turn."""
 
+STREAM_CONFIG_INVALID = 10052
 STREAM_NAME_IN_USE = 10058
 STREAM_NOT_FOUND = 10059
 
@@ -66,6 +67,7 @@ class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=False):
     deny_purge: bool = False
     republish: Republish | None = None
     allow_atomic: bool = False
+    persist_mode: Literal["default", "async"] = "default"
 
 
 class ConsumerConfig(Struct, frozen=True, kw_only=True):
@@ -100,6 +102,7 @@ class Granted(Struct, frozen=True, kw_only=True):
     """What of a configuration an older server may not know, and leave out."""
 
     allow_atomic: bool = False
+    persist_mode: str = "default"
 
 
 class ApiAnswer(Struct, frozen=True, kw_only=True):
@@ -211,6 +214,27 @@ class JetStream:
                 await asyncio.sleep(0)
         msg = f"fewer than {count} items"
         raise ValueError(msg)
+
+    async def store_in_turn(self, items: Sequence[Outgoing]) -> list[PubAck]:
+        """Store messages each of which is fenced by the one before it; return what became of two.
+
+        Those are the first, whose error tells what is the matter, and the last, which is stored
+        only if all are. Raises `Unavailable` without an answer: some may be stored then.
+        """
+        flying: list[tuple[str, asyncio.Future[Msg]]] = []
+        try:
+            for nth, item in enumerate(items, 1):
+                if nth in {1, len(items)}:
+                    sent = await self.connection.begin(item.subject, item.body, item.headers)
+                    flying.append((item.subject, sent))
+                else:
+                    await self.connection.publish(item.subject, item.body, item.headers)
+                if nth % BREATH == 0:
+                    await asyncio.sleep(0)
+            return [await self._acknowledged(*each) for each in flying]
+        finally:
+            for _, future in flying:
+                future.cancel()
 
     async def store_all(
         self, items: Iterable[Outgoing], *, window: int, stored: Callable[[PubAck], None]

@@ -66,8 +66,12 @@ def results(replicas: int) -> StreamConfig:
     )
 
 
-def events(epoch: int, replicas: int) -> StreamConfig:
-    """Return the stream whose sequence is the log position: nothing of it is ever removed."""
+def events(epoch: int, replicas: int, *, lazily: bool = False) -> StreamConfig:
+    """Return the stream whose sequence is the log position: nothing of it is ever removed.
+
+    Kept ``lazily``, it is written to disk soon after it was acknowledged: what a crash of the
+    server takes with it is in the log. Such a stream has one replica, and no batches.
+    """
     return StreamConfig(
         name=subjects.events_stream(epoch),
         description=f"Events of epoch {epoch} of the log; sequence = position",
@@ -77,11 +81,12 @@ def events(epoch: int, replicas: int) -> StreamConfig:
         deny_delete=True,
         deny_purge=True,
         republish=Republish(src=f"{subjects.EVENTS}.>", dest=f"{subjects.LIVE_EVENTS}.>"),
-        allow_atomic=True,
+        allow_atomic=not lazily,
+        persist_mode="async" if lazily else "default",
     )
 
 
-def retired_events(epoch: int, replicas: int) -> StreamConfig:
+def retired_events(epoch: int, replicas: int, *, lazily: bool = False) -> StreamConfig:
     """Return an older epoch's stream: it keeps its events and takes no more."""
     name = subjects.events_stream(epoch)
     return StreamConfig(
@@ -92,6 +97,7 @@ def retired_events(epoch: int, replicas: int) -> StreamConfig:
         duplicate_window=DUPLICATE_WINDOW,
         deny_delete=True,
         deny_purge=True,
+        persist_mode="async" if lazily else "default",
     )
 
 
