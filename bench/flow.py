@@ -36,7 +36,7 @@ class Timed:
         self._stream = stream
         self.lag = lag
         self._moved = asyncio.Condition()
-        self.last = 0
+        self.acknowledged = 0
 
     @property
     def up_since(self) -> float | None:
@@ -47,22 +47,26 @@ class Timed:
         """Open the stream."""
         return await self._stream.open(epoch)
 
+    async def last(self) -> int:
+        """Return where it ends."""
+        return await self._stream.last()
+
     async def stored(self, epoch: int, *, after: int, limit: int) -> list[Recorded]:
         """Read back."""
         return await self._stream.stored(epoch, after=after, limit=limit)
 
     async def publish(self, batch: Sequence[Recorded]) -> int:
         """Publish; the whole batch counts as acknowledged when its last event is."""
-        self.last = await self._stream.publish(batch)
-        self.lag.ended(self.last, time.perf_counter())
+        self.acknowledged = await self._stream.publish(batch)
+        self.lag.ended(self.acknowledged, time.perf_counter())
         async with self._moved:
             self._moved.notify_all()
-        return self.last
+        return self.acknowledged
 
     async def reached(self, position: int) -> None:
         """Return once a position was acknowledged."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self.last >= position)
+            await self._moved.wait_for(lambda: self.acknowledged >= position)
 
 
 class Bench:

@@ -87,7 +87,14 @@ class EventStream(BusAudit, Protocol):
     """The relay's side of ``PANDAR_EVENTS_{epoch}``, whose sequence is the log position."""
 
     async def open(self, epoch: int) -> int:
-        """Make or reconcile the stream of this epoch; return its last sequence, 0 when empty."""
+        """Make or reconcile the stream of this epoch; return its last sequence, 0 when empty.
+
+        Raises `Unavailable` when the bus is away, or a newer epoch is open.
+        """
+        ...
+
+    async def last(self) -> int:
+        """Return the last sequence of the stream that was opened; raises `Unavailable`."""
         ...
 
     async def publish(self, batch: Sequence[Recorded]) -> int:

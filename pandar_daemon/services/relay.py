@@ -2,7 +2,9 @@
 
 The stream's last sequence is the relay's whole memory: it publishes what comes after, each message
 fenced by its predecessor. There is no outbox and no flag to drift. Two relays may believe they
-lead; the fence lets one of them through and tells the other to look again.
+lead; the fence lets one of them through and tells the other to look again. A bus of our own may
+lose what it has just acknowledged, in a crash or for want of disk: so the end of the stream is
+looked at again when the connection was made anew, and once nothing has come for a second.
 
     stream behind log    publish the rest (a lost stream is rebuilt from 1 like this)
     stream equal         wait for the bell
@@ -69,6 +71,7 @@ class Relay:
         self._head = 0
         self._look_at = 0.0
         self._opened: float | None = None
+        self._is_sure = True
         self.ahead_by = 0
         self.diverged = False
 
@@ -95,27 +98,35 @@ class Relay:
                     return True
                 if not self._in_step(head, last) or self.diverged:
                     return False
-            grown = True
-            if self._stream.up_since != self._opened:
-                last = await self._open(epoch)
-                continue
             try:
                 last = await self._publish_after(last, batch)
-            except StreamBehind:
-                last = await self._open(epoch)
-                log.info("relay.fence_refused", last=last)
-                continue
-            if len(batch) < BATCH and last >= self._head:
-                grown = await self._bell.wait()  # what came after the batch was read has rung it
+                grown = len(batch) == BATCH or last < self._head or await self._heard_after(last)
+            except StreamBehind as reason:
+                last, grown = await self._open(epoch), True
+                log.info("relay.looks_again", last=last, reason=str(reason))
         return True
 
     async def _publish_after(self, last: int, batch: Sequence[Recorded]) -> int:
-        """Return the last sequence then."""
+        """Return the last sequence then; raises `StreamBehind`."""
+        if self._stream.up_since != self._opened:
+            raise StreamBehind("the connection is another one")
         if batch:
             last = await self._stream.publish(batch)
+            self._is_sure = False
             self._metrics.relayed(len(batch))
             self._metrics.heads(log=max(self._head, last), bus=last)
         return last
+
+    async def _heard_after(self, last: int) -> bool:
+        """Wait until the log may have grown; raises `StreamBehind` if the stream went back."""
+        if await self._bell.wait():  # what came after the batch was read has rung it
+            return True
+        if not self._is_sure:
+            self._is_sure = True
+            if (now := await self._stream.last()) != last:
+                msg = f"it ends at {now}, and has acknowledged {last}"
+                raise StreamBehind(msg)
+        return False
 
     async def _open(self, epoch: int) -> int:
         """Open the stream and see whether its last events are the log's; return its sequence."""

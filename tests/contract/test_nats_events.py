@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 
 import msgspec
+import nats
+import nats.errors
 import pytest
 from structlog.testing import capture_logs
 
@@ -14,13 +16,22 @@ from events.envelope import Recorded
 from pandar_daemon.adapters.nats import cloudevents, streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.events import TOGETHER_MAX_BYTES, TOGETHER_MIN, NatsEventStream
-from pandar_daemon.adapters.nats.jetstream import JetStream
+from pandar_daemon.adapters.nats.jetstream import (
+    ConsumerConfig,
+    JetStream,
+    JetStreamRefused,
+    Outgoing,
+)
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import StreamBehind
 from tests.support.bus import PATIENCE_SEC, connected, nats_process, recorded, renewal, send_raw
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
+
+STREAM = subjects.events_stream(1)
+BOTH = pytest.mark.parametrize("lazily", [False, True], ids=["safely", "lazily"])
 
 
 async def stored(connection: NatsConnection, epoch: int) -> list[Recorded]:
@@ -45,10 +56,14 @@ def events(first: int, last: int) -> list[Recorded]:
     return [recorded(position) for position in range(first, last + 1)]
 
 
-async def test_what_is_published_is_stored_whole_and_in_order(nats_url: str) -> None:
+@BOTH
+async def test_what_is_published_is_stored_whole_and_in_order(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """A thousand events in one batch: equal to what the log holds, and told live as well."""
     async with connected(nats_url) as connection:
-        stream = NatsEventStream(connection)
+        stream = NatsEventStream(connection, lazily=lazily)
         assert await stream.open(1) == 0
         async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
             assert await stream.publish(events(1, 1000)) == 1000
@@ -57,10 +72,14 @@ async def test_what_is_published_is_stored_whole_and_in_order(nats_url: str) -> 
         assert await stream.open(1) == 1000
 
 
-async def test_a_second_stale_relay_is_refused(nats_url: str) -> None:
+@BOTH
+async def test_a_second_stale_relay_is_refused(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """Old positions, skipped ones and ones already there in another guise all find the fence."""
     async with connected(nats_url) as one, connected(nats_url) as two:
-        stream, stale = NatsEventStream(one), NatsEventStream(two)
+        stream, stale = NatsEventStream(one, lazily=lazily), NatsEventStream(two, lazily=lazily)
         await stream.open(1)
         await stale.open(1)
         await stream.publish(events(1, 10))
@@ -119,6 +138,74 @@ async def test_a_server_that_stores_nothing_together_gets_them_one_by_one(nats_u
         assert await stored(connection, 1) == events(1, 200)
 
 
+async def test_kept_lazily_all_go_out_at_once_and_two_are_acknowledged(nats_url: str) -> None:
+    """The last is stored only if all before it are; none was in a batch."""
+    async with connected(nats_url) as connection:
+        stream, js = NatsEventStream(connection, lazily=True), JetStream(connection)
+        await stream.open(1)
+        assert await stream.publish(events(1, 100)) == 100
+        assert set(await batches(connection)) == {None}
+        items = [Outgoing(subject=f"pandar.v1.evt.x.{n}", body=b"", headers={}) for n in range(5)]
+        assert [ack.seq for ack in await js.store_in_turn(items)] == [101, 105]
+        assert [ack.seq for ack in await js.store_in_turn(items[:2])] == [106, 107]
+        assert [ack.seq for ack in await js.store_in_turn(items[:1])] == [108]
+
+
+async def test_what_cannot_be_stored_is_said_by_the_first_that_is_not(nats_url: str) -> None:
+    """It breaks the chain where it stands; begun there, the server's own reason is heard."""
+    async with connected(nats_url) as connection:
+        stream, js = NatsEventStream(connection, lazily=True), JetStream(connection)
+        await stream.open(1)
+        config = msgspec.to_builtins(streams.events(1, 1, lazily=True))
+        await js.api("STREAM.UPDATE.PANDAR_EVENTS_1", {**config, "max_msg_size": 2_000})
+        large = msgspec.structs.replace(recorded(3), data=msgspec.Raw(b'"%s"' % (b"x" * 2_000)))
+        with pytest.raises(StreamBehind):
+            await stream.publish([*events(1, 2), large, *events(4, 5)])
+        with pytest.raises(JetStreamRefused, match="message size exceeds maximum"):
+            await stream.publish([large, *events(4, 5)])
+        assert await stored(connection, 1) == events(1, 2)
+
+
+async def test_a_stream_that_ends_elsewhere_than_it_says_is_told_of(nats_url: str) -> None:
+    """Refused right after its last event, it is no other relay: that is what a full disk does."""
+    async with connected(nats_url) as connection:
+        stream, other = (NatsEventStream(connection, lazily=True) for _ in range(2))
+        await stream.open(1)
+        await other.open(1)
+        await other.publish(events(1, 5))
+        with pytest.raises(StreamBehind):
+            await stream.publish([recorded(1, task=7)])
+        assert await stream.open(1) == 5, "another relay was quicker, as may be"
+        assert connection.stalls.longest_sec == 0
+        refused = msgspec.structs.replace(recorded(6), event_id=recorded(3).event_id)
+        with pytest.raises(StreamBehind):
+            await stream.publish([refused])
+        with pytest.raises(Unavailable, match="takes nothing that follows"):
+            await stream.open(1)
+        assert connection.stalls.longest_sec > 0
+        assert await stream.open(1) == 5
+        assert await stream.publish(events(6, 7)) == 7
+        assert connection.stalls.longest_sec == 0
+
+
+@pytest.mark.parametrize("lazily", [False, True], ids=["from lazily", "from safely"])
+async def test_how_a_stream_is_kept_is_settled_when_it_is_made(
+    nats_url: str,
+    lazily: bool,
+) -> None:
+    """Who would have it otherwise goes on with what is there, and retires it, too."""
+    async with connected(nats_url) as connection:
+        was = NatsEventStream(connection, lazily=not lazily)
+        now = NatsEventStream(connection, lazily=lazily)
+        await was.open(1)
+        await was.publish(events(1, 3))
+        assert await now.open(1) == 3
+        assert await now.publish(events(4, 50)) == 50
+        assert await now.open(2) == 0
+        assert await now.publish(events(1, 1)) == 1
+        assert await stored(connection, 1) == events(1, 50)
+
+
 async def test_large_events_are_stored_in_several_batches(nats_url: str) -> None:
     """No more is sent at once than the server or our own memory should have to keep."""
     large = [
@@ -134,10 +221,14 @@ async def test_large_events_are_stored_in_several_batches(nats_url: str) -> None
         assert len(together) >= 200 * 130_000 // TOGETHER_MAX_BYTES
 
 
-async def test_repeating_an_ambiguous_batch_stores_nothing_twice(nats_url: str) -> None:
+@BOTH
+async def test_repeating_an_ambiguous_batch_stores_nothing_twice(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """After a publish whose end is unknown, opening tells where to go on."""
     async with connected(nats_url) as connection:
-        stream = NatsEventStream(connection)
+        stream = NatsEventStream(connection, lazily=lazily)
         await stream.open(1)
         publishing = asyncio.create_task(stream.publish(events(1, 2000)))
         async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
@@ -154,10 +245,17 @@ async def test_repeating_an_ambiguous_batch_stores_nothing_twice(nats_url: str) 
         assert await stored(connection, 1) == events(1, 2000)
 
 
-async def test_a_new_epoch_begins_at_one_and_the_old_one_keeps_its_events(nats_url: str) -> None:
+@BOTH
+async def test_a_new_epoch_begins_at_one_and_the_old_one_keeps_its_events(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """A restored log goes on in a stream of its own; a relay of the old epoch is refused."""
     async with connected(nats_url) as connection:
-        old, new = NatsEventStream(connection), NatsEventStream(connection)
+        old, new = (
+            NatsEventStream(connection, lazily=lazily),
+            NatsEventStream(connection, lazily=lazily),
+        )
         await old.open(1)
         await old.publish(events(1, 5))
         assert await new.open(2) == 0
@@ -170,10 +268,14 @@ async def test_a_new_epoch_begins_at_one_and_the_old_one_keeps_its_events(nats_u
         assert await stored(connection, 2) == events(1, 3)
 
 
-async def test_a_lost_stream_is_rebuilt_from_the_log(nats_url: str) -> None:
+@BOTH
+async def test_a_lost_stream_is_rebuilt_from_the_log(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """The stream gone, opening says 0 and takes everything again."""
     async with connected(nats_url) as connection:
-        stream = NatsEventStream(connection)
+        stream = NatsEventStream(connection, lazily=lazily)
         await stream.open(1)
         await stream.publish(events(1, 20))
         await JetStream(connection).api(f"STREAM.DELETE.{subjects.events_stream(1)}", {})
@@ -184,10 +286,14 @@ async def test_a_lost_stream_is_rebuilt_from_the_log(nats_url: str) -> None:
         assert await stored(connection, 1) == events(1, 22)
 
 
-async def test_a_changed_configuration_is_set_right(nats_url: str) -> None:
+@BOTH
+async def test_a_changed_configuration_is_set_right(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """What an administrator changed by hand is as we want it after the next start."""
     async with connected(nats_url) as connection:
-        stream, js = NatsEventStream(connection), JetStream(connection)
+        stream, js = NatsEventStream(connection, lazily=lazily), JetStream(connection)
         await js.api(
             "STREAM.CREATE.PANDAR_EVENTS_1",
             {"name": "PANDAR_EVENTS_1", "subjects": ["pandar.v1.evt.>"], "max_age": 10**12},
@@ -199,10 +305,14 @@ async def test_a_changed_configuration_is_set_right(nats_url: str) -> None:
             assert await anext(live) == recorded(4)
 
 
-async def test_events_cannot_be_deleted_or_purged(nats_url: str) -> None:
+@BOTH
+async def test_events_cannot_be_deleted_or_purged(
+    nats_url: str,
+    lazily: bool,
+) -> None:
     """Nobody takes an event out of the middle, by accident or otherwise."""
     async with connected(nats_url) as connection:
-        stream, js = NatsEventStream(connection), JetStream(connection)
+        stream, js = NatsEventStream(connection, lazily=lazily), JetStream(connection)
         await stream.open(1)
         await stream.publish(events(1, 3))
         for request, body in (
@@ -250,14 +360,17 @@ async def test_garbage_on_the_live_subject_is_left_out(nats_url: str) -> None:
             assert [await anext(live), await anext(live)] == events(1, 2)
 
 
+@BOTH
 @pytest.mark.fault
-async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing() -> None:
+async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing(
+    lazily: bool,
+) -> None:
     """A relay that goes on from what `open` says fills the stream exactly."""
     total = 6000
     third = asyncio.Event()
 
     async def relay(connection: NatsConnection) -> None:
-        stream, last = NatsEventStream(connection), 0
+        stream, last = NatsEventStream(connection, lazily=lazily), 0
         while last < total:
             try:
                 last = await stream.open(1)
@@ -286,4 +399,57 @@ async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing() -
         heard = [await anext(live)]
         while heard[-1].position < total:
             heard.append(await anext(live))
-        assert [e.position for e in heard] == sorted({e.position for e in heard})
+        told = [e.position for e in heard]
+        if lazily:  # what was told, and lost with the server, is told again
+            told = list(dict.fromkeys(told))
+        assert told == sorted(set(told))
+
+
+@BOTH
+@pytest.mark.fault
+async def test_a_durable_consumer_misses_nothing_when_the_server_is_killed(
+    lazily: bool,
+) -> None:
+    """Whoever acknowledged what the server then lost goes on behind it, and hears all the rest."""
+    total, heard = 3000, set[int]()
+
+    async def relay(connection: NatsConnection) -> None:
+        stream, last = NatsEventStream(connection, lazily=lazily), 0
+        while last < total:
+            try:
+                last = await stream.open(1)
+                while last < total:
+                    last = await stream.publish(events(last + 1, min(last + 50, total)))
+            except (Unavailable, StreamBehind):
+                await connection.wait_up()
+
+    async def consume(url: str) -> None:
+        while len(heard) < total:
+            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+                client = await nats.connect(url, allow_reconnect=False)
+                try:
+                    consumer = await client.jetstream().pull_subscribe_bind("all", stream=STREAM)
+                    while len(heard) < total:
+                        for msg in await consumer.fetch(100, timeout=1):
+                            heard.add(cloudevents.decode(msg.headers or {}, msg.data).position)
+                            await msg.ack()
+                finally:
+                    await client.close()
+
+    async with (
+        nats_process() as server,
+        connected(server.url) as connection,
+        asyncio.timeout(PATIENCE_SEC * 2),
+        asyncio.TaskGroup() as group,
+    ):
+        await NatsEventStream(connection, lazily=lazily).open(1)
+        await JetStream(connection).ensure_consumer(STREAM, ConsumerConfig(durable_name="all"))
+        relaying = group.create_task(relay(connection))
+        consuming = group.create_task(consume(server.url))
+        for part in (1, 2, 3):
+            await until(lambda part=part: len(heard) > part * total // 5)  # type: ignore[misc]
+            await server.kill()
+            await server.start()
+        await relaying
+        await consuming
+    assert heard == set(range(1, total + 1))

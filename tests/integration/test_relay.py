@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from pandar_daemon.wiring import advance_epoch
 from tests.support.bus import PATIENCE_SEC, connected, nats_process, recorded
 from tests.support.clock import ManualClock
 from tests.support.log import Log, open_log, running
+from tests.support.nats_process import NatsProcess
 from tests.support.servers import TestServers
 from tests.support.waiting import until
 
@@ -70,6 +72,13 @@ class Site(Struct):
             while await self.last(epoch) < head.position:
                 self.bell.ring(0)
 
+    async def made_good(self) -> None:
+        """Return once the stream ends where the log ends, without anything that happens."""
+        head = await self.log.store.head()
+        async with asyncio.timeout(PATIENCE_SEC):
+            while await self.last() != head.position:
+                await self.bus.echo(timeout_sec=PATIENCE_SEC)
+
     async def last(self, epoch: int = 1) -> int:
         """Return the last sequence of a stream, 0 when there is none."""
         return await NatsEventStream(self.bus).position(Head(0, epoch))
@@ -85,13 +94,15 @@ class Site(Struct):
 
 
 @asynccontextmanager
-async def site(database_url: str, nats_url: str, holder: str = "one") -> AsyncIterator[Site]:
-    """Yield a relay, not running."""
+async def site(
+    database_url: str, nats_url: str, holder: str = "one", *, lazily: bool = True
+) -> AsyncIterator[Site]:
+    """Yield a relay, not running; its stream is kept as on a server of our own, or safely."""
     async with open_log(database_url) as log, connected(nats_url, probe_sec=0.2) as bus:
         bell, metrics, clock = Bell(NatsWire(bus)), Metrics(), ManualClock()
         relay = Relay(
             store=log.store,
-            stream=NatsEventStream(bus),
+            stream=NatsEventStream(bus, lazily=lazily),
             leadership=PgLeadership(log.database),
             bell=bell,
             clock=clock,
@@ -106,10 +117,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "PAUSE_SEC", 0.01)
 
 
-@pytest.fixture
-async def at(database_url: str, nats_url: str) -> AsyncIterator[Site]:
+@pytest.fixture(params=[False, True], ids=["safely", "lazily"])
+async def at(
+    database_url: str, nats_url: str, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
     """Return a relay, not running."""
-    async with site(database_url, nats_url) as opened:
+    async with site(database_url, nats_url, lazily=request.param) as opened:
         yield opened
 
 
@@ -225,6 +238,37 @@ async def test_a_lost_stream_is_missed_even_when_nothing_happens(at: Site) -> No
         at.clock.advance(service.AUDIT_SEC)
         await at.relayed()
     await at.assert_same()
+
+
+async def test_what_was_acknowledged_and_lost_is_missed_once_nothing_comes(at: Site) -> None:
+    """As when the disk was full: looked at once more within a second, long before the audit."""
+    async with running(at.relay.run()):
+        await at.fill(20)
+        await at.relayed()
+        await at.delete_stream()
+        await at.made_good()
+    await at.assert_same()
+
+
+async def test_what_a_crash_of_the_bus_took_is_there_again_with_the_bus(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Nothing happens, and nobody asks: that the connection is another one is enough."""
+    (store := tmp_path / "bus").mkdir()
+    server = NatsProcess(store)
+    await server.start()
+    try:
+        async with site(database_url, server.url) as at, running(at.relay.run()):
+            await at.fill(20)
+            await at.relayed()
+            await server.kill()
+            shutil.rmtree(store / "jetstream")
+            await server.start()
+            await at.bus.wait_up()
+            await at.made_good()
+            await at.assert_same()
+    finally:
+        await server.stop()
 
 
 async def _run_ahead(at: Site, log: int, bus: int) -> None:

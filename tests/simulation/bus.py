@@ -178,6 +178,10 @@ class SimEventStream:
         self._epoch = epoch
         return last
 
+    async def last(self) -> int:
+        """See `EventStream.last`."""
+        return await self._call("last", lambda: len(self._bus.streams[self._epoch]))
+
     async def publish(self, batch: Sequence[Recorded]) -> int:
         """See `EventStream.publish`."""
         last, epoch = 0, self._epoch

@@ -13,6 +13,8 @@ from msgspec import Struct
 
 from events.commands import Decision
 from events.confinement import Level
+from pandar_daemon.adapters.nats.events import NatsEventStream
+from tests.support.bus import connected
 from tests.support.chaos_collect import LOOK_SEC, SETTLE_SEC, Site, open_site
 from tests.support.chaos_faults import Fault, plan, shares, strike
 from tests.support.chaos_fleet import Fleet
@@ -120,12 +122,15 @@ async def campaign(
 ) -> Report:
     """Run a campaign of a seed and return what came of it; raises nothing for a broken promise.
 
-    ``boxed``, each task is confined to its folder, and what it did is looked up in there.
+    With an odd seed the bus keeps events as a server of our own does, lazily. ``boxed``, each task
+    is confined to its folder, and what it did is looked up in there.
     """
     report = Report(seed=seed)
     level = Level.BWRAP if boxed else Level.NONE
     fleet = Fleet(root, servers, database_url, PANDAR_SANDBOX=level)
     marks = Marks.in_workspaces(root) if boxed else Marks(root / "marks")
+    async with connected(servers.nats_url) as connection:
+        await NatsEventStream(connection, lazily=seed % 2 == 1).open(1)
     async with running(fleet, report):
         async with asking(servers.nats_url, fleet.token()) as asker:
             load = Load(asker, marks, seed)

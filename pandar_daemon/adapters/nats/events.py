@@ -62,6 +62,7 @@ class NatsEventStream:
         self._stream = ""
         self._in_turn = False
         self._together = False
+        self._refuses_after: int | None = None
 
     @property
     def up_since(self) -> float | None:
@@ -81,7 +82,19 @@ class NatsEventStream:
         self._stream = subjects.events_stream(epoch)
         self._in_turn = made.config.persist_mode == "async"
         self._together = made.config.allow_atomic
+        self._see_that_it_takes_more(made.state.last_seq)
         return made.state.last_seq
+
+    def _see_that_it_takes_more(self, last: int) -> None:
+        """Raise `Unavailable` for a stream that said it ends elsewhere than where it ends.
+
+        So does one whose disk was full when it wrote what it had acknowledged.
+        """
+        refused, self._refuses_after = self._refuses_after, None
+        if refused == last:
+            self._connection.stalls.missed(subjects.EVENTS)
+            msg = f"{self._stream} ends at {last} and takes nothing that follows"
+            raise Unavailable(msg)
 
     async def _ensure(self, wanted: Callable[[bool], StreamConfig]) -> ApiAnswer:
         """Make a stream as we would have it, or leave it as lazy as it is: that cannot change."""
@@ -107,6 +120,10 @@ class NatsEventStream:
                 )
             )
 
+    async def last(self) -> int:
+        """Return the last sequence of the stream that was opened; raises `Unavailable`."""
+        return await self._js.last_sequence(self._stream)
+
     async def publish(self, batch: Sequence[Recorded]) -> int:
         """Publish dense events in order, each fenced by its predecessor; return the last stored.
 
@@ -125,7 +142,11 @@ class NatsEventStream:
 
     async def _publish_in_turn(self, batch: Sequence[Recorded]) -> int:
         acks = await self._js.store_in_turn([self._fenced(each) for each in batch])
-        _checked(acks[0], batch[0].position)
+        try:
+            _checked(acks[0], batch[0].position)
+        except StreamBehind:
+            self._refuses_after = batch[0].position - 1
+            raise
         return _checked(acks[-1], batch[-1].position)
 
     async def _publish_together(self, batch: Sequence[Recorded]) -> int:
