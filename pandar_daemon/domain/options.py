@@ -168,7 +168,7 @@ def _faults(
     for name, value in values.items():
         if name in {"name", "command", "prompt"} and isinstance(value, str):
             yield from _text_faults(name, value)
-        else:
+        elif isinstance(value, str | dict | list):
             yield from nul_faults(value, name)
     yield from key_faults(values, metadata)
     if isinstance(command, CreateTask | CreateSchedule | UpdateSchedule):

@@ -81,11 +81,11 @@ def _serve(requests: socket.socket, rest_sec: float, wake: int, ring: int) -> No
     while True:
         patience = None if cradles.are_empty else rest_sec
         ready, _, _ = select.select([number, wake, cradles.heard], [], [], patience)
-        if wake in ready:
+        if wake in ready:  # who ended signalled, and only then is there an orphan
             os.read(wake, 4096)
+            _reap(guardians, cradles)
         if cradles.heard in ready:
             cradles.listen()
-        _reap(guardians, cradles)
         if number in ready:
             birth = receive_birth(requests)
             if birth is None:
