@@ -115,7 +115,7 @@ class EventStream(BusAudit, Protocol):
 
 
 class Live(Protocol):
-    """Events as the bus repeats them once stored: fast, in order, at most once."""
+    """Events as the bus repeats them: fast, in order; some never, some again after a crash."""
 
     def follow(self) -> AbstractAsyncContextManager[AsyncIterator[Recorded]]:
         """Iterate over events from now on; a gap is for the reader to fill from the log."""

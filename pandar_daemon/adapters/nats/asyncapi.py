@@ -106,7 +106,7 @@ def _channels() -> Json:
             f"{events[1]}.{tail}",
             EVENTS,
             None,
-            "Each event again as soon as it is stored. May miss: use it to wake up.",
+            "Each event again as soon as it is stored. May miss, or tell twice: use it to wake up.",
         ),
         "out": _channel(
             f"{subjects.OUTPUT}.{out}",
