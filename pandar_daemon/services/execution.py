@@ -194,7 +194,7 @@ class Execution:
             self._log.warning("execution.stale", reason=str(refusal))
             return
         self._means.metrics.executed(report.outcome)
-        self._log.info("execution.finished", outcome=report.outcome, error=report.error[:200])
+        self._log.info("execution.finished", outcome=report.outcome.value, error=report.error[:200])
 
     async def _switch(self, report: FinishExecution) -> None:
         """Let the proxy agent take over from one that failed; raises the `Refusal`."""

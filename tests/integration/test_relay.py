@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -266,6 +266,47 @@ async def test_what_a_crash_of_the_bus_took_is_there_again_with_the_bus(
             await server.start()
             await at.bus.wait_up()
             await at.made_good()
+            await at.assert_same()
+    finally:
+        await server.stop()
+
+
+def _cut(file: Path) -> None:
+    with file.open("r+b") as block:
+        block.truncate(file.stat().st_size - 3_000)
+
+
+def _blank(file: Path) -> None:
+    size = file.stat().st_size
+    with file.open("r+b") as block:
+        block.seek(size - 3_000)
+        block.write(bytes(3_000))
+
+
+@pytest.mark.parametrize("tear", [_cut, _blank])
+async def test_what_a_power_cut_tore_from_the_stream_is_filled_again(
+    database_url: str, tmp_path: Path, tear: Callable[[Path], None]
+) -> None:
+    """The end of its file missing, or of zeros: whole events before it are kept, the rest comes."""
+    (store := tmp_path / "bus").mkdir()
+    server = NatsProcess(store)
+    await server.start()
+    try:
+        async with site(database_url, server.url) as at, running(at.relay.run()):
+            await at.fill(50)
+            await at.relayed()
+            (stream,) = store.rglob(subjects.events_stream(1))
+            (block,) = (stream / "msgs").glob("*.blk")
+            await until(lambda: block.stat().st_size > 50 * 300)  # some of it at least is written
+            await server.kill()
+            tear(block)
+            await server.start()
+            await at.bus.wait_up()
+            await at.made_good()
+            await until(lambda: at.measured("relay_published_total") > 50)
+            assert at.measured("relay_published_total") < 100
+            await at.fill(5)
+            await at.relayed()
             await at.assert_same()
     finally:
         await server.stop()

@@ -103,7 +103,10 @@ class NatsEventStream:
         except JetStreamRefused as refused:
             if refused.err_code != STREAM_CONFIG_INVALID or self._replicas > 1:
                 raise
-        return await self._js.ensure(wanted(not self._lazily))
+            try:
+                return await self._js.ensure(wanted(not self._lazily))
+            except JetStreamRefused:
+                raise refused from None
 
     async def _retire_before(self, epoch: int) -> None:
         for name in await self._js.names(f"{subjects.EVENTS}.>"):
