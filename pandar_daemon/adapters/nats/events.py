@@ -14,6 +14,7 @@ leaves it out of the stream's configuration, and gets them one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 import msgspec
@@ -76,9 +77,7 @@ class NatsEventStream:
         `Unavailable` when the bus is away, or a newer epoch is open.
         """
         await self._retire_before(epoch)
-        made = await self._ensure(
-            lambda lazily: streams.events(epoch, self._replicas, lazily=lazily)
-        )
+        made = await self._ensure(partial(streams.events, epoch, self._replicas))
         self._stream = subjects.events_stream(epoch)
         self._in_turn = made.config.persist_mode == "async"
         self._together = made.config.allow_atomic
@@ -96,15 +95,15 @@ class NatsEventStream:
             msg = f"{self._stream} ends at {last} and takes nothing that follows"
             raise Unavailable(msg)
 
-    async def _ensure(self, wanted: Callable[[bool], StreamConfig]) -> ApiAnswer:
+    async def _ensure(self, wanted: Callable[..., StreamConfig]) -> ApiAnswer:
         """Make a stream as we would have it, or leave it as lazy as it is: that cannot change."""
         try:
-            return await self._js.ensure(wanted(self._lazily))
+            return await self._js.ensure(wanted(lazily=self._lazily))
         except JetStreamRefused as refused:
             if refused.err_code != STREAM_CONFIG_INVALID or self._replicas > 1:
                 raise
             try:
-                return await self._js.ensure(wanted(not self._lazily))
+                return await self._js.ensure(wanted(lazily=not self._lazily))
             except JetStreamRefused:
                 raise refused from None
 
@@ -117,11 +116,7 @@ class NatsEventStream:
                 msg = f"epoch {held} of the log is open on the bus, {epoch} is over"
                 raise Unavailable(msg)
             log.warning("events.epoch_retired", epoch=int(held), opened=epoch)
-            await self._ensure(
-                lambda lazily, old=int(held): streams.retired_events(  # type: ignore[misc]
-                    old, self._replicas, lazily=lazily
-                )
-            )
+            await self._ensure(partial(streams.retired_events, int(held), self._replicas))
 
     async def last(self) -> int:
         """Return the last sequence of the stream that was opened; raises `Unavailable`."""
@@ -206,7 +201,8 @@ def _parts(batch: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:
         if end > begin and (end - begin == TOGETHER_MAX or size > TOGETHER_MAX_BYTES):
             yield batch[begin:end]
             begin, size = end, len(bytes(recorded.data))
-    yield batch[begin:]
+    if begin < len(batch):
+        yield batch[begin:]
 
 
 def _checked(ack: PubAck, position: int) -> int:
