@@ -2,7 +2,8 @@
 
 The bus is fast and may lose; the log is slow and complete. A position says which of the two is
 next: an event that continues exactly is taken from the bus, anything else sends the reader to the
-log. A poll of the log stands behind both, for a bus that is away or lost the last event::
+log. A poll of the log stands behind both, for a bus that is away or lost the last event; readers who
+wait beside each other share it::
 
     live ──▶ inbox (bounded, drops) ──▶ continues at position + 1? ──yes──▶ batch
                                              │ no, or overflow, or nothing for a second
@@ -76,6 +77,8 @@ class Feed:
         self._live = live
         self._store = store
         self._poll_sec = poll_sec
+        self._turn = asyncio.Lock()
+        self._seen = (float("-inf"), 0)  # when a reader last looked where the log ends, and where
 
     async def batches(self, after: int, limit: int) -> AsyncGenerator[list[Recorded], None]:
         """Iterate over every event after a position, once, in order, in batches; never ends.
@@ -90,22 +93,28 @@ class Feed:
     async def _read(
         self, inbox: _Inbox, after: int, limit: int
     ) -> AsyncGenerator[list[Recorded], None]:
-        behind = True
+        behind, now = True, asyncio.get_running_loop().time
         while True:
+            since = now()
             batch = inbox.take(after, limit)
             if not batch and (behind or inbox.is_ahead()):
                 batch = await self._store.read_all(after=after, limit=limit)
                 behind = len(batch) == limit
                 if not batch:
-                    await self._has_grown(after)
+                    await self._has_grown(after, since)
             if batch:
                 after = batch[-1].position
                 yield batch
             elif not await inbox.arrival(self._poll_sec):
-                behind = await self._has_grown(after)
+                behind = await self._has_grown(after, since)
 
-    async def _has_grown(self, position: int) -> bool:
-        head = (await self._store.head()).position
+    async def _has_grown(self, position: int, since: float) -> bool:
+        """Tell by a look of this or another reader, not older than when it had read so far."""
+        async with self._turn:
+            if self._seen[0] < since:
+                began = asyncio.get_running_loop().time()
+                self._seen = began, (await self._store.head()).position
+            head = self._seen[1]
         if head < position:
             raise LogWentBack(f"the log ends at {head}, and was read up to {position}")
         return head > position

@@ -167,6 +167,24 @@ async def test_a_log_that_did_not_grow_is_not_read() -> None:
     assert await reading == [1, 2, 3]
 
 
+async def test_who_waits_beside_others_shares_their_looks() -> None:
+    """Three readers with nothing to read ask as often where the log ends as one."""
+    scene = Scene(poll_sec=0.01)
+    scene.store(2)
+    readers = [asyncio.create_task(scene.read(3)) for _ in range(3)]
+    while scene.log.looks < 20:  # noqa: ASYNC110 - the log was polled
+        await asyncio.sleep(0)
+    (alone := Scene(poll_sec=0.01)).store(2)
+    one = asyncio.create_task(alone.read(3))
+    before = scene.log.looks
+    while alone.log.looks < 20:  # noqa: ASYNC110 - the log was polled
+        await asyncio.sleep(0)
+    assert scene.log.looks - before < 2 * alone.log.looks
+    scene.store(3)
+    alone.store(3)
+    assert await asyncio.gather(one, *readers) == [[1, 2, 3]] * 4
+
+
 async def test_a_bus_that_breaks_is_followed_again() -> None:
     """After the bus failed, what it says next is heard."""
     scene = Scene(poll_sec=0.01)
