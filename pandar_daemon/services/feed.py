@@ -2,8 +2,8 @@
 
 The bus is fast and may lose; the log is slow and complete. A position says which of the two is
 next: an event that continues exactly is taken from the bus, anything else sends the reader to the
-log. A poll of the log stands behind both, for a bus that is away or lost the last event; readers who
-wait beside each other share it::
+log. A poll of the log stands behind both, for a bus that is away or lost the last event; readers
+who wait beside each other share it::
 
     live ──▶ inbox (bounded, drops) ──▶ continues at position + 1? ──yes──▶ batch
                                              │ no, or overflow, or nothing for a second

@@ -26,6 +26,7 @@ from tests.simulation.view_server import Generation, ViewServer
 TRIES = 12
 RUNNERS = ("runner-1", "runner-2")
 COMMANDS = ("commands-1", "commands-2")
+RELAYS = ("relay-1", "relay-2")
 PROJECTORS = ("projector-1", "projector-2")
 
 
@@ -107,7 +108,7 @@ BROKEN: Final[dict[str, tuple[Rules, Menu | Storm, str]]] = {
     "two holders of a key": (Rules(log=_NoKeys), Menu(), "key"),
     "an event at another's sequence": (
         Rules(bus=_NoSequence),
-        Menu(kinds=("bus forgets", "bus repeats")),
+        Menu(kinds=("freeze", "database slow"), targets=RELAYS),
         "bus",
     ),
     "a step applied twice": (
