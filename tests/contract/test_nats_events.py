@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import msgspec
 import nats
@@ -360,6 +361,26 @@ async def test_garbage_on_the_live_subject_is_left_out(nats_url: str) -> None:
             assert [await anext(live), await anext(live)] == events(1, 2)
 
 
+async def relay(
+    connection: NatsConnection,
+    total: int,
+    *,
+    lazily: bool,
+    step: int,
+    told: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Publish so many events, ``step`` at a time, through all outages; tell what is stored."""
+    stream, last = NatsEventStream(connection, lazily=lazily), 0
+    while last < total:
+        try:
+            last = await stream.open(1)
+            while last < total:
+                last = await stream.publish(events(last + 1, min(last + step, total)))
+                told(last)
+        except (Unavailable, StreamBehind):
+            await connection.wait_up()
+
+
 @BOTH
 @pytest.mark.fault
 async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing(
@@ -369,17 +390,9 @@ async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing(
     total = 6000
     third = asyncio.Event()
 
-    async def relay(connection: NatsConnection) -> None:
-        stream, last = NatsEventStream(connection, lazily=lazily), 0
-        while last < total:
-            try:
-                last = await stream.open(1)
-                while last < total:
-                    last = await stream.publish(events(last + 1, min(last + 500, total)))
-                    if last >= total // 3:
-                        third.set()
-            except (Unavailable, StreamBehind):
-                await connection.wait_up()
+    def stored_up_to(last: int) -> None:
+        if last >= total // 3:
+            third.set()
 
     async with (
         nats_process() as server,
@@ -389,7 +402,9 @@ async def test_a_server_killed_under_load_loses_reorders_and_doubles_nothing(
         asyncio.timeout(PATIENCE_SEC * 2),
         asyncio.TaskGroup() as group,
     ):
-        relaying = group.create_task(relay(connection))
+        relaying = group.create_task(
+            relay(connection, total, lazily=lazily, step=500, told=stored_up_to)
+        )
         await third.wait()
         await server.kill()
         await server.start()
@@ -413,16 +428,6 @@ async def test_a_durable_consumer_misses_nothing_when_the_server_is_killed(
     """Whoever acknowledged what the server then lost goes on behind it, and hears all the rest."""
     total, heard = 3000, set[int]()
 
-    async def relay(connection: NatsConnection) -> None:
-        stream, last = NatsEventStream(connection, lazily=lazily), 0
-        while last < total:
-            try:
-                last = await stream.open(1)
-                while last < total:
-                    last = await stream.publish(events(last + 1, min(last + 50, total)))
-            except (Unavailable, StreamBehind):
-                await connection.wait_up()
-
     async def consume(url: str) -> None:
         while len(heard) < total:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
@@ -444,7 +449,7 @@ async def test_a_durable_consumer_misses_nothing_when_the_server_is_killed(
     ):
         await NatsEventStream(connection, lazily=lazily).open(1)
         await JetStream(connection).ensure_consumer(STREAM, ConsumerConfig(durable_name="all"))
-        relaying = group.create_task(relay(connection))
+        relaying = group.create_task(relay(connection, total, lazily=lazily, step=50))
         consuming = group.create_task(consume(server.url))
         for part in (1, 2, 3):
             await until(lambda part=part: len(heard) > part * total // 5)  # type: ignore[misc]

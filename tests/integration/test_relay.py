@@ -31,7 +31,6 @@ from pandar_daemon.wiring import advance_epoch
 from tests.support.bus import PATIENCE_SEC, connected, nats_process, recorded
 from tests.support.clock import ManualClock
 from tests.support.log import Log, open_log, running
-from tests.support.nats_process import NatsProcess
 from tests.support.servers import TestServers
 from tests.support.waiting import until
 
@@ -251,24 +250,22 @@ async def test_what_was_acknowledged_and_lost_is_missed_once_nothing_comes(at: S
 
 
 async def test_what_a_crash_of_the_bus_took_is_there_again_with_the_bus(
-    database_url: str, tmp_path: Path
+    database_url: str,
 ) -> None:
     """Nothing happens, and nobody asks: that the connection is another one is enough."""
-    (store := tmp_path / "bus").mkdir()
-    server = NatsProcess(store)
-    await server.start()
-    try:
-        async with site(database_url, server.url) as at, running(at.relay.run()):
-            await at.fill(20)
-            await at.relayed()
-            await server.kill()
-            shutil.rmtree(store / "jetstream")
-            await server.start()
-            await at.bus.wait_up()
-            await at.made_good()
-            await at.assert_same()
-    finally:
-        await server.stop()
+    async with (
+        nats_process() as server,
+        site(database_url, server.url) as at,
+        running(at.relay.run()),
+    ):
+        await at.fill(20)
+        await at.relayed()
+        await server.kill()
+        shutil.rmtree(server.store / "jetstream")
+        await server.start()
+        await at.bus.wait_up()
+        await at.made_good()
+        await at.assert_same()
 
 
 def _cut(file: Path) -> None:
@@ -285,31 +282,29 @@ def _blank(file: Path) -> None:
 
 @pytest.mark.parametrize("tear", [_cut, _blank])
 async def test_what_a_power_cut_tore_from_the_stream_is_filled_again(
-    database_url: str, tmp_path: Path, tear: Callable[[Path], None]
+    database_url: str, tear: Callable[[Path], None]
 ) -> None:
     """The end of its file missing, or of zeros: whole events before it are kept, the rest comes."""
-    (store := tmp_path / "bus").mkdir()
-    server = NatsProcess(store)
-    await server.start()
-    try:
-        async with site(database_url, server.url) as at, running(at.relay.run()):
-            await at.fill(50)
-            await at.relayed()
-            (stream,) = store.rglob(subjects.events_stream(1))
-            (block,) = (stream / "msgs").glob("*.blk")
-            await until(lambda: block.stat().st_size > 50 * 300)  # some of it at least is written
-            await server.kill()
-            tear(block)
-            await server.start()
-            await at.bus.wait_up()
-            await at.made_good()
-            await until(lambda: at.measured("relay_published_total") > 50)
-            assert at.measured("relay_published_total") < 100
-            await at.fill(5)
-            await at.relayed()
-            await at.assert_same()
-    finally:
-        await server.stop()
+    async with (
+        nats_process() as server,
+        site(database_url, server.url) as at,
+        running(at.relay.run()),
+    ):
+        await at.fill(50)
+        await at.relayed()
+        (stream,) = server.store.rglob(subjects.events_stream(1))
+        (block,) = (stream / "msgs").glob("*.blk")
+        await until(lambda: block.stat().st_size > 50 * 300)  # some of it at least is written
+        await server.kill()
+        tear(block)
+        await server.start()
+        await at.bus.wait_up()
+        await at.made_good()
+        await until(lambda: at.measured("relay_published_total") > 50)
+        assert at.measured("relay_published_total") < 100
+        await at.fill(5)
+        await at.relayed()
+        await at.assert_same()
 
 
 async def _run_ahead(at: Site, log: int, bus: int) -> None:

@@ -16,7 +16,7 @@ class NatsProcess:
     """Starts, kills, freezes and restarts one nats-server on 127.0.0.1."""
 
     def __init__(self, store: Path) -> None:
-        self._store = store
+        self.store = store
         self._port = _free_port()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -27,12 +27,12 @@ class NatsProcess:
 
     async def start(self) -> None:
         """Start it on its port and store; returns once it says it is ready."""
-        conf = self._store / "nats.conf"
+        conf = self.store / "nats.conf"
         conf.write_text(
             f'listen: "127.0.0.1:{self._port}"\n'
             'authorization { token: "secret" }\n'
             "max_payload: 1MB\n"
-            f'jetstream {{ store_dir: "{self._store}", max_mem: 64MB, max_file: 10GB }}\n'
+            f'jetstream {{ store_dir: "{self.store}", max_mem: 64MB, max_file: 10GB }}\n'
         )
         self._process = await asyncio.create_subprocess_exec(
             _BINARY, "-c", str(conf), stderr=asyncio.subprocess.PIPE

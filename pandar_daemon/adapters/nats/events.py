@@ -57,7 +57,6 @@ class NatsEventStream:
     ) -> None:
         """Make streams of so many replicas; with one, they may be kept ``lazily``."""
         self._js = JetStream(connection)
-        self._connection = connection
         self._replicas = replicas
         self._lazily = lazily and replicas == 1
         self._stream = ""
@@ -68,7 +67,7 @@ class NatsEventStream:
     @property
     def up_since(self) -> float | None:
         """See `EventStream.up_since`."""
-        return self._connection.up_since
+        return self._js.connection.up_since
 
     async def open(self, epoch: int) -> int:
         """Make or reconcile the stream of this epoch; return its last sequence, 0 when empty.
@@ -91,7 +90,7 @@ class NatsEventStream:
         """
         refused, self._refuses_after = self._refuses_after, None
         if refused == last:
-            self._connection.stalls.missed(subjects.EVENTS)
+            self._js.connection.stalls.missed(subjects.EVENTS)
             msg = f"{self._stream} ends at {last} and takes nothing that follows"
             raise Unavailable(msg)
 
