@@ -58,6 +58,8 @@ class Execution:
         self._start: signals.Start | None = None
         self._last: asyncio.Future[signals.Finish | signals.Discard] = asyncio.Future()
         self._progress: asyncio.Queue[int] = asyncio.Queue()
+        self._telling: asyncio.Task[None] | None = None
+        self._group = asyncio.TaskGroup()
         self._log = log.bind(task=assignment.task_id, execution=str(assignment.execution_id))
 
     async def run(self, over: Callable[[], None]) -> None:
@@ -78,12 +80,12 @@ class Execution:
         self._line.is_lost = True
 
     async def _run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            telling = group.create_task(self._tell())
+        async with self._group:
             await self._decided.wait()
             if self._start is not None:
                 await self._run_process(self._start)
-            telling.cancel()
+            if self._telling is not None:
+                self._telling.cancel()
 
     async def _conclude(self) -> None:
         last = await self._last
@@ -149,6 +151,7 @@ class Execution:
                 await self._stage.end(politely=reason in _POLITELY, at_once=at_once)
             case signals.Tell(progress):
                 self._progress.put_nowait(progress)
+                self._telling = self._telling or self._group.create_task(self._tell())
             case signals.Finish() | signals.Discard():
                 self._last.set_result(effect)
                 self._decided.set()

@@ -56,13 +56,12 @@ class Questions:
     async def run(self) -> None:
         """Look for questions until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SEC)
             at = self._answers.clock.boottime()
-            if not self._prompts.is_quiet(at):
-                continue
-            question = self._prompts.question(at, is_read=self._talk.is_awaited())
-            if question is not None:
-                await self._attend(question)
+            if self._prompts.is_quiet(at):
+                question = self._prompts.question(at, is_read=self._talk.is_awaited())
+                if question is not None:
+                    await self._attend(question)
+            await asyncio.sleep(LOOK_SEC)
 
     async def _attend(self, question: str) -> None:
         """Get it answered, unless it goes on by itself meanwhile."""

@@ -23,6 +23,7 @@ from pandar_daemon.domain.signals import AnySignal
 from pandar_daemon.domain.talking import Conclude
 from pandar_daemon.ports import Exit, OutputKey, Process, Spool
 from pandar_daemon.services.agent_run import AgentRun
+from pandar_daemon.services.beside import beside
 from pandar_daemon.services.companions import Companions
 from pandar_daemon.services.consent import Consent
 from pandar_daemon.services.doorkeeping import Keeping, kept
@@ -32,7 +33,7 @@ from pandar_daemon.services.means import Means
 from pandar_daemon.services.own_rules import own_rules
 from pandar_daemon.services.proxy import Proxy
 from pandar_daemon.services.publisher import publish
-from pandar_daemon.services.questions import Questions
+from pandar_daemon.services.questions import LOOK_SEC, Questions
 from pandar_daemon.services.secrets import Secrets
 from pandar_daemon.services.showing import Showing
 from pandar_daemon.services.workplace import Workplace
@@ -134,11 +135,10 @@ class Stage:
         assert spool is not None  # noqa: S101 - it was begun
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(publish(spool, self._means.outputs))
-            ticking = group.create_task(self._tick())
-            async with self._doors_kept(process):
-                await self._listen(group, process)
-                end = await process.wait()
-            ticking.cancel()
+            with beside(group, TICK_SEC, self._tick):
+                async with self._doors_kept(process):
+                    await self._listen(group, process)
+                    end = await process.wait()
             await self._output.close()
             await self._words.close()
             await self._place.keep(*(() if publishes() else (HURRY_SEC,)))
@@ -177,10 +177,9 @@ class Stage:
     async def _listen(self, group: asyncio.TaskGroup, process: Process) -> None:
         """Return when it has said its last."""
         if self._agent is None:
-            watching = group.create_task(self._questions.run()) if self._questions else None
-            await self._read(process)
-            if watching is not None:
-                watching.cancel()
+            watching = [self._questions.run] if self._questions else []
+            with beside(group, LOOK_SEC, *watching):
+                await self._read(process)
             return
         resume, work = self._assignment.resume, self._work
         assert work is not None  # noqa: S101 - it was begun
@@ -286,10 +285,10 @@ class Stage:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_SEC)
             await self._output.tick()
             await self._words.tick()
             await self._tell(signals.Tick(at=self._now()))
+            await asyncio.sleep(TICK_SEC)
 
     async def _conclude(self, conclusion: Conclude) -> None:
         await self._tell(signals.Concluded(at=self._now(), conclusion=conclusion))

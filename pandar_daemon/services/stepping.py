@@ -68,7 +68,8 @@ async def side_by_side(works: Iterable[Coroutine[object, object, T]]) -> list[T]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work) for work in works]
     except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+        first = failed.exceptions[0]
+        raise first from first.__cause__
     return [task.result() for task in tasks]
 
 

@@ -89,7 +89,7 @@ class Log(Struct):
 @asynccontextmanager
 async def open_log(url: str) -> AsyncIterator[Log]:
     """Yield a log whose writer runs, over the database at ``url``."""
-    async with pool(url, size=20) as database:
+    async with pool(url, size=16) as database:  # three logs at once are within the server's 60
         store = PgEventStore(url, database, SystemClock())
         async with running(store.run()):
             yield Log(database, store)

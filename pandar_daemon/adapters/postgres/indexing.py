@@ -46,4 +46,5 @@ async def _all(works: Iterable[Coroutine[object, object, None]]) -> None:
             for work in works:
                 group.create_task(work)
     except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed
+        first = failed.exceptions[0]
+        raise first from first.__cause__
