@@ -18,6 +18,8 @@ from bench.living import lives
 from bench.scale import Scale
 
 MIB = 2**20
+_SETTLED_SEC = 5.0
+"""After so long a daemon that came up has made and learned what it does once."""
 
 
 async def measure(data: Path, scale: Scale) -> list[Figure]:
@@ -35,6 +37,7 @@ async def measure(data: Path, scale: Scale) -> list[Figure]:
 
 async def idle(pandar: Daemon, scale: Scale) -> list[Figure]:
     """Return what it uses while nothing happens."""
+    await asyncio.sleep(_SETTLED_SEC)
     before = process.usage(pandar.pid)
     began = time.perf_counter()
     await asyncio.sleep(scale.idle_sec)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import socket
 import sys
 from pathlib import Path
+
+from tests.support.daemon import free_port
 
 _BINARY = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
 
@@ -16,9 +17,17 @@ class NatsProcess:
     """Starts, kills, freezes and restarts one nats-server on 127.0.0.1."""
 
     def __init__(self, store: Path) -> None:
+        """Keep everything in ``store``, a folder."""
         self.store = store
-        self._port = _free_port()
+        self.cluster = ""
+        """The settings that make it one of several, for the next start."""
+        self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what it is called among others: the name of its folder."""
+        return self.store.name
 
     @property
     def url(self) -> str:
@@ -33,6 +42,7 @@ class NatsProcess:
             'authorization { token: "secret" }\n'
             "max_payload: 1MB\n"
             f'jetstream {{ store_dir: "{self.store}", max_mem: 64MB, max_file: 10GB }}\n'
+            f'server_name: "{self.name}"\n{self.cluster}'
         )
         self._process = await asyncio.create_subprocess_exec(
             _BINARY, "-c", str(conf), stderr=asyncio.subprocess.PIPE
@@ -66,10 +76,3 @@ class NatsProcess:
         self._send(number)
         if self._process is not None:
             await self._process.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

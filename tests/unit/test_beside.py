@@ -25,6 +25,7 @@ class Service:
 
 
 async def test_what_is_over_before_never_began() -> None:
+    """Something short has nothing beside it."""
     service = Service()
     async with asyncio.TaskGroup() as group:
         with beside(group, 3_600.0, service.run):
@@ -33,6 +34,7 @@ async def test_what_is_over_before_never_began() -> None:
 
 
 async def test_what_lasts_has_it_beside_until_its_end() -> None:
+    """Something that lasts has it, and not a moment longer."""
     service = Service()
     async with asyncio.TaskGroup() as group:
         with beside(group, 0.0, service.run):
@@ -42,21 +44,31 @@ async def test_what_lasts_has_it_beside_until_its_end() -> None:
 
 
 async def test_what_fails_beside_ends_all() -> None:
+    """A failure is not lost because it happened beside."""
+
     async def fail() -> None:
         raise OSError("no space")
 
-    with pytest.raises(ExceptionGroup) as failed:
+    async def last() -> None:
         async with asyncio.TaskGroup() as group:
             with beside(group, 0.0, fail):
                 await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as failed:
+        await last()
     assert [str(error) for error in failed.value.exceptions] == ["no space"]
 
 
 async def test_what_fails_itself_leaves_nothing_beside() -> None:
+    """What was beside a failure ends with it."""
     service = Service()
-    with pytest.raises(ExceptionGroup):
+
+    async def fail() -> None:
         async with asyncio.TaskGroup() as group:
             with beside(group, 0.0, service.run):
                 await service.begun.wait()
                 raise OSError
+
+    with pytest.raises(ExceptionGroup):
+        await fail()
     assert service.ended.is_set()

@@ -15,6 +15,8 @@ async def fail() -> None:
 
 
 async def test_they_give_what_each_gives() -> None:
+    """Results come in the order of the works."""
+
     async def number(n: int) -> int:
         await asyncio.sleep(0)
         return n
@@ -23,6 +25,7 @@ async def test_they_give_what_each_gives() -> None:
 
 
 async def test_the_cause_of_the_first_failure_is_told() -> None:
+    """Who reads the log learns what an outage was."""
     with pytest.raises(ConnectionError) as failed:
         await side_by_side([fail(), asyncio.Event().wait()])
     assert str(failed.value.__cause__) == "too many clients"

@@ -2,7 +2,8 @@
 
 ::
 
-    away ──open──▶ up ──closed by -ERR, end of file, two unanswered probes──▶ away
+    away ──open──▶ up ──closed by -ERR, end of file, two unanswered probes,
+                        a member of a cluster that is apart from it (`members`)──▶ away
 
 In `up` a private echo goes round every ``probe_sec``: nats-py calls itself connected even when its
 read loop is dead. Leaving `up` fails every awaited answer at once with `Unavailable`; nothing is
@@ -23,6 +24,7 @@ from nats.errors import BadHeaderError, BadSubjectError, Error
 
 from pandar_daemon.adapters.nats.client import GuardedClient, close_client, open_client
 from pandar_daemon.adapters.nats.listening import Listener, Route
+from pandar_daemon.adapters.nats.members import SUBJECT, Members, address_of
 from pandar_daemon.adapters.nats.replies import Replies, fail
 from pandar_daemon.adapters.nats.stalls import Stalls
 from pandar_daemon.domain.refusals import Unavailable
@@ -45,7 +47,7 @@ class NatsConnection:
         self.clock = clock
         self.up_since: float | None = None
         self.stalls = Stalls(clock)
-        self._servers = url.split(",")
+        self._members = Members(url.split(","), clock)
         self._name = name
         self._probe_sec = probe_sec
         self._client: GuardedClient | None = None
@@ -77,7 +79,7 @@ class NatsConnection:
 
     async def _one_life(self) -> None:
         """Connect and stay until the connection is lost; raises if it never was up."""
-        client = await open_client(self._servers, self._name)
+        client = await open_client(self._members.to_try(), self._name)
         try:
             await self._install(client)
             await self._watch(client)
@@ -95,6 +97,7 @@ class NatsConnection:
             await listener.subscribe(client)
         await self.echo(timeout_sec=self._probe_sec * MISSES_MAX)
         self.up_since = self.clock.boottime()
+        self._members.joined()
         self._up.set()
         log.info("bus.up", server=repr(client.connected_server_version))
         for listener in list(self._listeners):
@@ -108,6 +111,8 @@ class NatsConnection:
                     await client.gone.wait()
                     return
             misses = 0 if await self._answers() else misses + 1
+            if await self._members.is_apart(_address(client), self._info):
+                return
         log.warning("bus.silent", unanswered=misses)
 
     async def _answers(self) -> bool:
@@ -116,6 +121,9 @@ class NatsConnection:
         except Unavailable:
             return False
         return True
+
+    async def _info(self) -> bytes:
+        return (await self.request(SUBJECT, timeout_sec=self._probe_sec)).data
 
     def _forget_client(self) -> None:
         self._client, self.up_since = None, None
@@ -258,6 +266,11 @@ class NatsConnection:
             self._listeners.remove(listener)
             with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN_SEC):
                 await listener.drain()
+
+
+def _address(client: GuardedClient) -> str:
+    url = client.connected_url
+    return "" if url is None else address_of(url.geturl())
 
 
 async def _unavailable(detail: str) -> Unavailable:

@@ -1,0 +1,113 @@
+"""Three nats-servers that keep every stream together, each of which a test may kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import permutations as pairs
+from pathlib import Path
+from typing import Any
+
+import nats
+import nats.errors
+
+from tests.support.daemon import free_port
+from tests.support.nats_process import NatsProcess
+from tests.support.proxy import Proxy
+
+SIZE = 3
+_PINGS = 'ping_interval: "1s", ping_max: 2'
+"""While a member believes that another is there, it sends it what is for that one's clients."""
+PATIENCE_SEC = 60.0
+_LOOK_SEC = 0.05
+
+
+class NatsCluster:
+    """Starts them, tells who leads a stream, and brings back whoever was killed."""
+
+    def __init__(self, folder: Path) -> None:
+        ports = {f"nats-{number}": free_port() for number in range(1, SIZE + 1)}
+        self._ways = {pair: Proxy(f"nats://127.0.0.1:{ports[pair[1]]}") for pair in pairs(ports, 2)}
+        self._ports = ports
+        self.members = {name: NatsProcess(folder / name) for name in ports}
+
+    @property
+    def url(self) -> str:
+        """Return the URLs of all members, as Pandar is told them."""
+        return ",".join(member.url for member in self.members.values())
+
+    async def start(self) -> None:
+        """Start all; returns when they have a leader among them."""
+        for way in self._ways.values():
+            await way.open()
+        for name, member in self.members.items():
+            member.store.mkdir()
+            routes = ", ".join(f'"{way.url}"' for (a, _), way in self._ways.items() if a == name)
+            listen = f'name: c, listen: "127.0.0.1:{self._ports[name]}", no_advertise: true'
+            member.cluster = f"cluster {{ {listen}, pool_size: -1, {_PINGS}, routes: [{routes}] }}"
+        await asyncio.gather(*(member.start() for member in self.members.values()))
+        await self.has_leader()
+
+    def part(self, member: NatsProcess) -> None:
+        """Let nothing pass between a member and the others; clients reach all of them."""
+        for pair, way in self._ways.items():
+            if member.name in pair:
+                way.hush()
+
+    def join(self) -> None:
+        """Let all pass between all again, and what waited first."""
+        for way in self._ways.values():
+            way.speak()
+
+    async def has_leader(self) -> None:
+        """Return once JetStream answers."""
+        await self._answer("INFO")
+
+    async def leader_of(self, stream: str) -> NatsProcess:
+        """Return the member that leads a stream, once one does."""
+        told = await self._answer(f"STREAM.INFO.{stream}")
+        return self.members[told["cluster"]["leader"]]
+
+    async def led_by_another(self, stream: str, than: NatsProcess) -> None:
+        """Return once a stream has another leader."""
+        async with asyncio.timeout(PATIENCE_SEC):
+            while await self.leader_of(stream) is than:  # noqa: ASYNC110 - others work
+                await asyncio.sleep(_LOOK_SEC)
+
+    async def is_led(self, stream: str) -> bool:
+        """Tell whether a stream has a leader now, who can store in it."""
+        return "error" not in await self._told(f"STREAM.INFO.{stream}")
+
+    async def in_step(self, stream: str) -> None:
+        """Return once every member has all of a stream."""
+        async with asyncio.timeout(PATIENCE_SEC):
+            while True:
+                told = (await self._answer(f"STREAM.INFO.{stream}"))["cluster"]
+                others = told.get("replicas", [])
+                if len(others) == SIZE - 1 and all(one["current"] for one in others):
+                    return
+                await asyncio.sleep(_LOOK_SEC)
+
+    async def _answer(self, about: str) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE_SEC):
+            while "error" in (told := await self._told(about)):  # noqa: ASYNC110 - others work
+                await asyncio.sleep(_LOOK_SEC)
+            return told
+
+    async def _told(self, about: str) -> dict[str, Any]:
+        """Return what the API says; an error of our own while nobody leads."""
+        client = await nats.connect(self.url.split(","))
+        try:
+            answer = await client.request(f"$JS.API.{about}", timeout=1.0)
+            told: dict[str, Any] = json.loads(answer.data)
+            return told
+        except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
+            return {"error": "no answer"}
+        finally:
+            await client.close()
+
+    async def stop(self) -> None:
+        """End all."""
+        await asyncio.gather(*(member.stop() for member in self.members.values()))
+        for way in self._ways.values():
+            await way.close()
