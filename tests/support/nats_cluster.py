@@ -99,10 +99,11 @@ class NatsCluster:
         client = await nats.connect(self.url.split(","))
         try:
             answer = await client.request(f"$JS.API.{about}", timeout=1.0)
-            told: dict[str, Any] = json.loads(answer.data)
-            return told
         except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
             return {"error": "no answer"}
+        else:
+            told: dict[str, Any] = json.loads(answer.data)
+            return told
         finally:
             await client.close()
 
