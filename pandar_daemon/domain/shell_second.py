@@ -21,6 +21,11 @@ OPENERS_MAX: Final = 1_000
 """Brackets and pipes of one text; with more the parser's time grows faster than the text."""
 
 _PARSER: Final = Parser(Language(tree_sitter_bash.language()))
+_ASCII: Final = 0x80
+_READ: Final = bytes(byte if byte < _ASCII else ord(".") for byte in range(0x100))
+"""What the parser reads for each byte. It looks characters up in a table of 256 (`isdigit`): for
+others it reads memory that is not its own, and for some of them the process ends there. To a shell
+all of these are parts of words, as a dot is."""
 _BARE: Final = re.compile(rb"[\w./+-]+")
 _MARKS: Final = ("(", "{", "[", "|", "<<")
 
@@ -34,7 +39,7 @@ def doubts(text: str) -> Iterator[str]:
         yield "unclassified.nesting"
         return
     source = text.encode("utf-8", "replace")
-    tree = _PARSER.parse(source)
+    tree = _PARSER.parse(source.translate(_READ))
     if tree.root_node.has_error:
         yield "unclassified.unfinished"
     if any(name not in KEYWORDS for name in _names(tree, source) - _ours(text)):
