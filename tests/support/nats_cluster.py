@@ -74,9 +74,11 @@ class NatsCluster:
             while await self.leader_of(stream) is than:  # noqa: ASYNC110 - others work
                 await asyncio.sleep(_LOOK_SEC)
 
-    async def is_led(self, stream: str) -> bool:
-        """Tell whether a stream has a leader now, who can store in it."""
-        return "error" not in await self._told(f"STREAM.INFO.{stream}")
+    async def holds(self, stream: str, last: int) -> None:
+        """Return once a stream has its message of this number."""
+        async with asyncio.timeout(PATIENCE_SEC):
+            while (await self._answer(f"STREAM.INFO.{stream}"))["state"]["last_seq"] < last:  # noqa: ASYNC110 - others work
+                await asyncio.sleep(_LOOK_SEC)
 
     async def in_step(self, stream: str) -> None:
         """Return once every member has all of a stream."""
