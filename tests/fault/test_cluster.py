@@ -24,7 +24,7 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
-LOG = "PANDAR_EVENTS_1"
+LOG = subjects.events_stream(1)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from itertools import permutations as pairs
 from pathlib import Path
 from typing import Any
@@ -70,29 +71,24 @@ class NatsCluster:
 
     async def led_by_another(self, stream: str, than: NatsProcess) -> None:
         """Return once a stream has another leader."""
-        async with asyncio.timeout(PATIENCE_SEC):
-            while await self.leader_of(stream) is than:  # noqa: ASYNC110 - others work
-                await asyncio.sleep(_LOOK_SEC)
+        await self._answer(
+            f"STREAM.INFO.{stream}", lambda told: told["cluster"]["leader"] != than.name
+        )
 
     async def holds(self, stream: str, last: int) -> None:
         """Return once a stream has its message of this number."""
-        async with asyncio.timeout(PATIENCE_SEC):
-            while (await self._answer(f"STREAM.INFO.{stream}"))["state"]["last_seq"] < last:  # noqa: ASYNC110 - others work
-                await asyncio.sleep(_LOOK_SEC)
+        await self._answer(f"STREAM.INFO.{stream}", lambda told: told["state"]["last_seq"] >= last)
 
     async def in_step(self, stream: str) -> None:
         """Return once every member has all of a stream."""
-        async with asyncio.timeout(PATIENCE_SEC):
-            while True:
-                told = (await self._answer(f"STREAM.INFO.{stream}"))["cluster"]
-                others = told.get("replicas", [])
-                if len(others) == SIZE - 1 and all(one["current"] for one in others):
-                    return
-                await asyncio.sleep(_LOOK_SEC)
+        await self._answer(f"STREAM.INFO.{stream}", _are_current)
 
-    async def _answer(self, about: str) -> dict[str, Any]:
+    async def _answer(
+        self, about: str, is_so: Callable[[dict[str, Any]], bool] = lambda _: True
+    ) -> dict[str, Any]:
+        """Return what the API says, once it says no error and it is so."""
         async with asyncio.timeout(PATIENCE_SEC):
-            while "error" in (told := await self._told(about)):  # noqa: ASYNC110 - others work
+            while "error" in (told := await self._told(about)) or not is_so(told):  # noqa: ASYNC110 - others work
                 await asyncio.sleep(_LOOK_SEC)
             return told
 
@@ -114,3 +110,8 @@ class NatsCluster:
         await asyncio.gather(*(member.stop() for member in self.members.values()))
         for way in self._ways.values():
             await way.close()
+
+
+def _are_current(told: dict[str, Any]) -> bool:
+    others = told["cluster"].get("replicas", [])
+    return len(others) == SIZE - 1 and all(one["current"] for one in others)

@@ -37,15 +37,15 @@ def clock() -> ManualClock:
 def members(clock: ManualClock) -> Members:
     """Return three, one of which has just taken us in."""
     made = Members(URLS, clock)
-    made.joined()
+    made.joined("one:4222")
     return made
 
 
 async def left_after(members: Members, clock: ManualClock, server: Server) -> float:
     """Return for how long a member that knows no leader was stayed with."""
-    members.joined()
+    members.joined("one:4222")
     began = clock.boottime()
-    while not await members.is_apart("one:4222", server.answer):
+    while not await members.is_apart(server.answer):
         clock.advance(0.5)
     return clock.boottime() - began
 
@@ -53,9 +53,9 @@ async def left_after(members: Members, clock: ManualClock, server: Server) -> fl
 async def test_one_server_alone_is_never_asked(clock: ManualClock) -> None:
     """There is nowhere else to go."""
     alone, server = Members(URLS[:1], clock), Server(LEADERLESS)
-    alone.joined()
+    alone.joined("one:4222")
     clock.advance(STAY_MAX_SEC)
-    assert not await alone.is_apart("one:4222", server.answer)
+    assert not await alone.is_apart(server.answer)
     assert server.asked == 0
     assert alone.to_try() == URLS[:1]
 
@@ -65,7 +65,7 @@ async def test_it_is_asked_now_and_then(members: Members, clock: ManualClock) ->
     server = Server(LED)
     for _ in range(20):
         clock.advance(LOOK_SEC / 5)
-        assert not await members.is_apart("one:4222", server.answer)
+        assert not await members.is_apart(server.answer)
     assert server.asked == 4
     assert members.to_try() == URLS
 
@@ -81,7 +81,7 @@ async def test_only_the_word_of_the_member_itself_counts(
     """Silence and other errors say nothing about the cluster."""
     for _ in range(10):
         clock.advance(STAY_SEC)
-        assert not await members.is_apart("one:4222", Server(said).answer)
+        assert not await members.is_apart(Server(said).answer)
 
 
 async def test_one_that_is_apart_is_left_once_for_the_others(
@@ -107,7 +107,7 @@ async def test_one_that_knows_a_leader_ends_the_search(
 ) -> None:
     """The next time begins with the shortest stay again."""
     await left_after(members, clock, Server(LEADERLESS))
-    members.joined()
+    members.joined("two:4222")
     clock.advance(LOOK_SEC)
-    assert not await members.is_apart("two:4222", Server(LED).answer)
+    assert not await members.is_apart(Server(LED).answer)
     assert await left_after(members, clock, Server(LEADERLESS)) == STAY_SEC

@@ -97,7 +97,7 @@ class NatsConnection:
             await listener.subscribe(client)
         await self.echo(timeout_sec=self._probe_sec * MISSES_MAX)
         self.up_since = self.clock.boottime()
-        self._members.joined()
+        self._members.joined(_address(client))
         self._up.set()
         log.info("bus.up", server=repr(client.connected_server_version))
         for listener in list(self._listeners):
@@ -111,7 +111,7 @@ class NatsConnection:
                     await client.gone.wait()
                     return
             misses = 0 if await self._answers() else misses + 1
-            if await self._members.is_apart(_address(client), self._info):
+            if await self._members.is_apart(self._info):
                 return
         log.warning("bus.silent", unanswered=misses)
 
@@ -270,7 +270,7 @@ class NatsConnection:
 
 def _address(client: GuardedClient) -> str:
     url = client.connected_url
-    return "" if url is None else address_of(url.geturl())
+    return "" if url is None else address_of(url)
 
 
 async def _unavailable(detail: str) -> Unavailable:

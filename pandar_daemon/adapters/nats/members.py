@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import ParseResult, SplitResult, urlsplit
 
 import msgspec
 import structlog
@@ -45,23 +45,24 @@ class Members:
     def __init__(self, urls: Sequence[str], clock: Clock) -> None:
         self._urls = list(urls)
         self._clock = clock
-        self._left = ""
+        self._at = self._left = ""
         self._stay_sec = STAY_SEC
         self._look_at = self._leave_at = 0.0
 
     def to_try(self) -> list[str]:
         """Return the members that may take us in: not the one we left, this once."""
-        others = [url for url in self._urls if address_of(url) != self._left]
+        others = [url for url in self._urls if address_of(urlsplit(url)) != self._left]
         self._left = ""
         return others or self._urls
 
-    def joined(self) -> None:
-        """Take note that one took us in."""
+    def joined(self, address: str) -> None:
+        """Take note that the one at an address, as host and port, took us in."""
+        self._at = address
         now = self._clock.boottime()
         self._look_at, self._leave_at = now + LOOK_SEC, now + self._stay_sec
 
-    async def is_apart(self, address: str, ask: Callable[[], Awaitable[bytes]]) -> bool:
-        """Tell whether to leave the member at an address, as host and port.
+    async def is_apart(self, ask: Callable[[], Awaitable[bytes]]) -> bool:
+        """Tell whether to leave the member that took us in.
 
         ``ask`` returns what it answers at `SUBJECT`, and raises `Unavailable`.
         """
@@ -78,11 +79,11 @@ class Members:
             return False
         if now < self._leave_at:
             return False
-        log.warning("bus.apart", server=address)
-        self._left, self._stay_sec = address, min(self._stay_sec * 2, STAY_MAX_SEC)
+        log.warning("bus.apart", server=self._at)
+        self._left, self._stay_sec = self._at, min(self._stay_sec * 2, STAY_MAX_SEC)
         return True
 
 
-def address_of(url: str) -> str:
+def address_of(url: SplitResult | ParseResult) -> str:
     """Return host and port of a URL."""
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return url.netloc.rpartition("@")[2]
