@@ -45,7 +45,7 @@ class Door(Protocol):
 
 
 class Sender(Protocol):
-    """Asks the daemon over the bus."""
+    """Asks the daemon: over the bus, or within its process."""
 
     async def ask(
         self, subject: str, body: bytes, *, headers: Headers | None = None, timeout_sec: float = 5.0

@@ -1,4 +1,4 @@
-"""How Pandar's own services send commands: over the bus, like everybody, with a token of theirs."""
+"""How Pandar's own services send commands: like everybody, with a token of theirs."""
 
 from __future__ import annotations
 

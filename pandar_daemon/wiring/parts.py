@@ -18,6 +18,7 @@ from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.adapters.nats.wire import NatsWire
+from pandar_daemon.adapters.near import NearDoor
 from pandar_daemon.adapters.postgres.event_store import PgEventStore
 from pandar_daemon.adapters.postgres.leases import PgLeadership
 from pandar_daemon.adapters.postgres.pool import Database, pool
@@ -52,7 +53,7 @@ class Parts:
     database: Database
     connection: NatsConnection
     wire: NatsWire
-    sender: NatsSender
+    near: NearDoor
     live: NatsLive
     bell: Bell
     store: PgEventStore
@@ -64,7 +65,7 @@ class Parts:
 
     def asker(self, user: str, role: str) -> Asker:
         """Return an asker that speaks as one of Pandar's own services, or as its owner."""
-        return Asker(self.sender, own_token(self.tokens, self.clock, user, role))
+        return Asker(self.near, own_token(self.tokens, self.clock, user, role))
 
     def event_stream(self) -> NatsEventStream:
         """Return the log on the bus; a server of our own need not keep it as safe as the log is."""
@@ -104,7 +105,7 @@ async def parts(settings: Settings, place: Place, name: str) -> AsyncIterator[Pa
                 database=database,
                 connection=connection,
                 wire=wire,
-                sender=NatsSender(connection),
+                near=NearDoor(NatsSender(connection)),
                 live=live,
                 bell=bell,
                 store=store,

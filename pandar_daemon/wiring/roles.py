@@ -106,7 +106,7 @@ def _api(parts: Parts, ready: Callable[[], None]) -> list[Service]:
     told = telling(parts)
     deps = Deps(
         clock=parts.clock,
-        sender=parts.sender,
+        sender=parts.near,
         store=parts.store,
         tasks=PgTaskReads(parts.database, parts.clock),
         projects=PgProjectReads(parts.database),
@@ -198,6 +198,7 @@ def _commands(parts: Parts, ready: Callable[[], None]) -> list[Service]:
     queue = QueueDoor(parts.connection, parts.clock, replicas=settings.nats_replicas)
     return [
         ("dispatcher", dispatcher.run),
+        ("near", lambda: parts.near.serve(endpoint.handle, lambda: None)),
         ("service", lambda: ServiceDoor(parts.connection).serve(endpoint.handle, ready)),
         ("queue", lambda: _serve_queue(queue, endpoint.handle, ready)),
         ("arrivals", arrivals.run),
@@ -269,7 +270,7 @@ def _scheduler(parts: Parts) -> list[Service]:
 def _runner(parts: Parts) -> list[Service]:
     settings = parts.settings
     given = settings.runner_token
-    asker = Asker(parts.sender, lambda: given) if given else parts.asker("local", "runner")
+    asker = Asker(parts.near, lambda: given) if given else parts.asker("local", "runner")
     keeper = housekeeping(parts, lambda: runner)
     never_log(parts.agents.secrets)
     runner = Runner(

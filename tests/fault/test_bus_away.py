@@ -1,4 +1,8 @@
-"""The bus is away for longer than a lease: the task is frozen, thawed, and never the wiser."""
+"""The bus is away for longer than a lease.
+
+A task of a runner elsewhere is frozen, thawed, and never the wiser; who is in one process with who
+answers commands needs no bus.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from tests.support.daemon import Roles
 from tests.support.load import all_over, asking, file_task, marks_of
 from tests.support.servers import TestServers
 from tests.support.trees import is_frozen, state_of
-from tests.support.up import eventually
+from tests.support.up import Up, eventually, row_of_ended, up
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -142,3 +146,40 @@ async def test_a_task_outlives_the_bus(
     assert await output_of(nats_url, int(task.id)) == wanted
     code, printed = await roles.run("verify", "--json")
     assert code == 0, printed
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_one_process_needs_no_bus(
+    servers: TestServers, database_url: str, nats_url: str, how: str
+) -> None:
+    """What runs goes on, what is filed runs, what is cancelled ends; the bus hears it later."""
+    extra = {
+        "PANDAR_DATABASE_URL": database_url,
+        "PANDAR_NATS_URL": nats_url,
+        "PANDAR_LEASE_TTL_SEC": str(LEASE_TTL_SEC),
+        "PANDAR_SANDBOX": "none",
+    }
+    async with up(**extra) as pandar, pandar.owner() as person:
+        go, begun = pandar.data / "go", pandar.data / "begun"
+        waits = f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done; echo done"
+        runs = await person.task(1, command=waits, auto_start=True)
+        await until(begun.exists)
+
+        await take_away(servers, how)
+        await until(lambda: "bus.lost" in pandar.log or "bus.silent" in pandar.log)
+        filed = await person.task(1, command="true", auto_start=True)
+        endless = await person.task(1, command="sleep 600", auto_start=True)
+        await person.post(f"/tasks/{endless}/cancel")
+        renewed = await person.task(1, command=f"sleep {2 * LEASE_TTL_SEC}", auto_start=True)
+        ends = [(await row_of_ended(person, each))["status"] for each in (filed, endless, renewed)]
+        assert ends == ["completed", "cancelled", "completed"]
+        go.touch()
+
+        await bring_back(servers, how)
+        assert (await row_of_ended(person, runs))["status"] == "completed"
+        await eventually(lambda: _all_well(pandar))
+        assert (await person.get(f"/tasks/{runs}/output"))["output"] == "done\n"
+
+
+async def _all_well(pandar: Up) -> bool:
+    return (await pandar.run("verify", "--json"))[0] == 0

@@ -214,7 +214,7 @@ async def running_api(
 def _deps(made: Parts, limits: Limits, hosts: frozenset[str]) -> Deps:
     return Deps(
         clock=made.clock,
-        sender=made.sender,
+        sender=made.near,
         store=made.store,
         tasks=PgTaskReads(made.database, made.clock),
         projects=PgProjectReads(made.database),

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 ERROR_CODE = "Nats-Service-Error-Code"
 ERROR_TITLE = "Nats-Service-Error"
 
-_INTERNAL = Problem(type="urn:pandar:problem:internal", title="Internal error", status=500)
+INTERNAL = Problem(type="urn:pandar:problem:internal", title="Internal error", status=500)
 _SERVER_FAULT = 500
 
 
@@ -62,7 +62,7 @@ async def attempt(handler: Handler, asked: Message) -> Answer:
         return refused(refusal.problem)
     except Exception:
         log.exception("request.failed", subject=asked.subject)
-        return refused(_INTERNAL)
+        return refused(INTERNAL)
 
 
 def granted(answer: Message) -> bytes:
