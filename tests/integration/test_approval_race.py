@@ -18,6 +18,7 @@ from events import subjects
 from events.commands import Decision
 from events.running import Assignment
 from pandar_daemon.adapters.http.deps import Limits
+from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.config import Settings
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services.asking import Asker
@@ -124,7 +125,7 @@ async def _rounds(
     api: Api, ann: Person, work: Assignment, rng: random.Random, won: Counter[str]
 ) -> None:
     bob = api.person("bob")
-    asker = Asker(api.parts.sender, lambda: bob.token)
+    asker = Asker(NatsSender(api.parts.connection), lambda: bob.token)
     for _ in range(ROUNDS):
         waiting = await asked(api, ann, work)
         won[(await _race(waiting, asker, rng)).won] += 1
