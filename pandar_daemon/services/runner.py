@@ -1,7 +1,8 @@
 """The runner: claims executions, keeps their leases, runs them; with a fresh identity each time.
 
-* It claims while it has a free slot. An execution of which only the report is left takes none, so
-  that the next is claimed while that is answered; twice as many as there are slots may be in hand.
+* It claims while it has a free slot, and ahead where executions are brief (`ahead`). One of which
+  only the report is left takes none, so that the next is claimed while that is answered; twice as
+  many as there are slots may be in hand.
 * A claim that nobody answered is repeated as it was, under its command id: the executions it may
   have been given are not lost.
 * It renews all leases in one request, four times in a lease's life, and before anything starts.
@@ -14,17 +15,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from events import subjects
-from events.running import Assignment, Ending
+from events.running import Ending
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import Refusal
@@ -39,6 +38,7 @@ from pandar_daemon.ports import (
     Vault,
     Wire,
 )
+from pandar_daemon.services.ahead import Ahead
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.confines import House
 from pandar_daemon.services.execution import Execution
@@ -46,6 +46,7 @@ from pandar_daemon.services.git import Git
 from pandar_daemon.services.git_access import forget_keys
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.openings import Openings
+from pandar_daemon.services.presence import Presence, moment, show
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.runner_calls import RunnerCalls
 from pandar_daemon.services.trees import Trees
@@ -55,20 +56,10 @@ log = structlog.get_logger(__name__)
 
 IDLE_SEC = 0.25
 GATHER_SEC = 0.01
-"""Slots freed so soon after the first are claimed with it: in one commit, as is their renewal."""
-HEARTBEAT_SEC = 5.0
+"""Slots freed so soon after the first are filled with it: claims and renewals cost a commit."""
 RETRY_SEC = 0.5
 CLOSE_SEC = 10.0
 """More than a tree's grace between SIGTERM and SIGKILL."""
-
-
-class Presence(Struct, frozen=True, kw_only=True):
-    """What a heartbeat says."""
-
-    runner_id: str
-    slots: int
-    running: int
-    draining: bool
 
 
 class Runner:
@@ -101,10 +92,10 @@ class Runner:
     ) -> None:
         """Take ``lease_ttl_sec`` for granted only until the daemon says otherwise.
 
-        ``path`` is the ``PATH`` of what is run. Nothing is claimed unless it ``has_room``; the
-        services ``beside`` run as long as it does, and while nobody else uses the directory.
-        Without a ``vault`` no secret can be used here. ``openings`` serve the doors of boxes.
-        ``known`` are secrets by name, never shown.
+        ``path`` is the ``PATH`` of what is run. Nothing is claimed or begun unless it
+        ``has_room``; the services ``beside`` run as long as it does, and while nobody else uses
+        the directory. Without a ``vault`` no secret can be used here. ``openings`` serve the doors
+        of boxes. ``known`` are secrets by name, never shown.
         """
         self.slots = slots
         self.draining = False
@@ -135,8 +126,10 @@ class Runner:
         self._has_room = has_room
         self._beside = beside
         self._executions: dict[UUID, Execution] = {}
+        self._ahead = Ahead(clock, slots)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._freed = asyncio.Event()
+        self._freed = asyncio.Event()  # for who claims
+        self._left = asyncio.Event()  # for who fills
         self._due = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -152,8 +145,15 @@ class Runner:
 
     @property
     def _free(self) -> int:
-        """How many executions it may claim: those that wait for an answer are limited too."""
-        return min(self.slots - self.running, 2 * self.slots - len(self._executions))
+        """How many more it may begin: those that wait for an answer are limited too."""
+        return max(0, min(self.slots - self.running, 2 * self.slots - len(self._executions)))
+
+    @property
+    def _claimable(self) -> int:
+        """How many executions it may claim."""
+        if self.draining or not self._has_room():
+            return 0
+        return self._free or self._ahead.room
 
     @property
     def executions(self) -> list[Execution]:
@@ -183,7 +183,8 @@ class Runner:
         self._recover()
         try:
             async with asyncio.TaskGroup() as group:
-                for service in (self._claim, self._renew, self._show_presence, self._obey):
+                work = (self._claim, self._fill, self._renew)
+                for service in (*work, self._show_presence, self._obey):
                     group.create_task(service(), name=f"runner:{service.__name__}")
                 for service in self._beside:
                     group.create_task(service())
@@ -196,6 +197,7 @@ class Runner:
         store = store_of(self._means.data, self._means.clock)
         self._means = msgspec.structs.replace(self._means, runner_id=identity, store=store)
         self._calls.runner_id = identity
+        self._ahead = Ahead(self._means.clock, self.slots)
 
     def _recover(self) -> None:
         for spool in self._means.spools.recover():
@@ -218,35 +220,54 @@ class Runner:
 
     async def _claim(self) -> None:
         while True:
-            while self.draining or self._free <= 0 or not self._has_room():
-                await _wait(self._freed, IDLE_SEC)
+            while (count := self._claimable) <= 0:
+                await moment(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
-            given = await self._calls.claim(self._free, self._means.store)
+                self._begin_next()
+            given = await self._calls.claim(count, self._means.store)
             for assignment in given:
-                self._take(assignment)
+                if assignment.execution_id not in self._executions:
+                    self._ahead.add(assignment)
+            self._begin_next()
             if not given:
                 await asyncio.sleep(IDLE_SEC)
 
-    def _take(self, assignment: Assignment) -> None:
-        if assignment.execution_id not in self._executions:
+    async def _fill(self) -> None:
+        """Begin what was claimed ahead as slots become free."""
+        while True:
+            await self._left.wait()
+            await asyncio.sleep(GATHER_SEC)
+            self._left.clear()
+            self._begin_next()
+
+    def _begin_next(self) -> None:
+        while self._free and self._has_room() and (assignment := self._ahead.take()) is not None:
             execution = Execution(assignment, self._means)
             self._executions[assignment.execution_id] = execution
+            self._ahead.began(assignment.execution_id)
             self._begin(self._execute(execution))
             self._due.set()
 
     async def _execute(self, execution: Execution) -> None:
-        try:
-            await execution.run(self._freed.set)
-        finally:
-            del self._executions[execution.held.execution_id]
+        execution_id = execution.held.execution_id
+
+        def over() -> None:
+            self._ahead.ended(execution_id)
             self._freed.set()
+            self._left.set()
+
+        try:
+            await execution.run(over)
+        finally:
+            del self._executions[execution_id]
+            over()
 
     # --- leases ---
 
     async def _renew(self) -> None:
         pause = RETRY_SEC
         while True:
-            await _wait(self._due, pause)
+            await moment(self._due, pause)
             held = list(self._executions.values())
             try:
                 if held:
@@ -264,17 +285,16 @@ class Runner:
     # --- being seen and told ---
 
     async def _show_presence(self) -> None:
-        while True:
-            presence = Presence(
-                runner_id=self.runner_id,
-                slots=self.slots,
-                running=self.running,
-                draining=self.draining,
-            )
-            self._means.metrics.slots(free=self.slots - self.running, busy=self.running)
-            body = msgspec.json.encode(presence)
-            await self._wire.publish(subjects.heartbeat(self.runner_id), body)
-            await _wait(self._news, HEARTBEAT_SEC)
+        await show(self._wire, self._presence, self._news)
+
+    def _presence(self) -> Presence:
+        self._means.metrics.slots(free=self.slots - self.running, busy=self.running)
+        return Presence(
+            runner_id=self.runner_id,
+            slots=self.slots,
+            running=self.running,
+            draining=self.draining,
+        )
 
     async def _obey(self) -> None:
         """Take hints. A cancellation only makes us ask: the answer to a renewal decides."""
@@ -316,11 +336,3 @@ def store_of(data: Path, clock: Clock) -> str:
         fresh.write_text(str(clock.new_id()))
         fresh.replace(file)
     return file.read_text().strip()
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Return when the event is set, clearing it, or after so long."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    event.clear()

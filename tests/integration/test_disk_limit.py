@@ -12,29 +12,19 @@ import pytest
 from events.confinement import Confines, Limits
 from events.running import Outcome
 from events.task import FailureKind
-from pandar_daemon.adapters.agents.registry import Registry
-from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.nats.connection import NatsConnection
-from pandar_daemon.adapters.nats.outputs import NatsOutputs
-from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.adapters.nats.service import ServiceDoor
-from pandar_daemon.adapters.nats.wire import NatsWire
-from pandar_daemon.adapters.process.host import Host
-from pandar_daemon.adapters.process.spool import FileSpools
-from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.room import Room
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
 from tests.contract.test_folders import private_mounts
-from tests.integration.test_runner import running
-from tests.support.boxes import boxes_in
 from tests.support.bus import connected, serving
 from tests.support.daemon_script import DaemonScript
+from tests.support.runners import CLOCK, runner_on, running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
-CLOCK = SystemClock()
 FILL = "n=0; while :; do n=$((n+1)); head -c 1000000 /dev/zero > fill-$n; done"
 
 
@@ -60,23 +50,7 @@ def runner_with_room(bus: NatsConnection, data: Path, reserve_bytes: int) -> Run
         clock=CLOCK,
         metrics=Metrics(),
     )
-    runner = Runner(
-        data=data,
-        slots=2,
-        lease_ttl_sec=2.0,
-        host=Host(data, grace_sec=0.3, boxes=boxes_in(data)),
-        folders=DataFolders(data),
-        spools=FileSpools(data / "spool"),
-        outputs=NatsOutputs(bus),
-        agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),
-        wire=NatsWire(bus),
-        asker=Asker(NatsSender(bus), lambda: "the-token"),
-        clock=CLOCK,
-        metrics=Metrics(),
-        path="/usr/local/bin:/usr/bin:/bin",
-        has_room=lambda: not room.is_short,
-        beside=(room.run,),
-    )
+    runner = runner_on(bus, data, slots=2, has_room=lambda: not room.is_short, beside=(room.run,))
     return runner
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -13,26 +12,19 @@ import pytest
 from events import subjects
 from events.running import Claim, LeaseState, Outcome, Renew
 from events.task import FailureKind
-from pandar_daemon.adapters.agents.registry import Registry
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
-from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.adapters.nats.wire import NatsWire
-from pandar_daemon.adapters.process.host import Host
-from pandar_daemon.adapters.process.spool import FileSpools
 from pandar_daemon.domain.egress import proxy_variables
 from pandar_daemon.domain.refusals import Rejected, Unavailable
 from pandar_daemon.ports import OutputKey
 from pandar_daemon.ports.sandbox import PROXY_URL
-from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.runner import Runner
-from pandar_daemon.telemetry import Metrics
-from tests.support.boxes import boxes_in
 from tests.support.bus import connected, nats_process, serving
 from tests.support.daemon_script import DaemonScript
+from tests.support.runners import runner_on, running
 from tests.support.trees import LEFT, LEFTOVERS, is_frozen, running_in
 from tests.support.waiting import until
 
@@ -51,40 +43,6 @@ async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnecti
     """Return a connection to a bus on which the daemon answers."""
     async with connected(nats_url) as connection, serving(ServiceDoor(connection), daemon.handle):
         yield connection
-
-
-def runner_on(
-    bus: NatsConnection, data: Path, *, slots: int = 4, known: Mapping[str, str] | None = None
-) -> Runner:
-    """Return a runner, not yet running."""
-    return Runner(
-        data=data,
-        slots=slots,
-        lease_ttl_sec=2.0,
-        folders=DataFolders(data),
-        host=Host(data, grace_sec=0.3, boxes=boxes_in(data)),
-        spools=FileSpools(data / "spool"),
-        outputs=NatsOutputs(bus),
-        agents=Registry(CLOCK.now, {}, packages=data / "agents", path="/usr/bin:/bin"),
-        wire=NatsWire(bus),
-        asker=Asker(NatsSender(bus), lambda: "the-token"),
-        clock=CLOCK,
-        metrics=Metrics(),
-        path="/usr/local/bin:/usr/bin:/bin",
-        known=known,
-    )
-
-
-@contextlib.asynccontextmanager
-async def running(runner: Runner) -> AsyncIterator[Runner]:
-    """Run it in the background, and stop it in order at the end."""
-    task = asyncio.create_task(runner.run())
-    try:
-        yield runner
-    finally:
-        assert not task.done() or task.exception() is None
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def stored(bus: NatsConnection, task_id: int = 1, attempt: int = 1) -> bytes:

@@ -77,6 +77,11 @@ class DaemonScript:
         self.leases[assignment.execution_id] = LeaseState.HELD
         return assignment.execution_id
 
+    @property
+    def ungiven(self) -> list[UUID]:
+        """Return what was offered and no runner has claimed yet."""
+        return [each.execution_id for each in self._offers]
+
     def requests(self, action: str) -> list[Heard]:
         """Return what was asked under an action, in order."""
         return [heard for heard in self.heard if heard.action == action]

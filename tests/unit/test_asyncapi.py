@@ -13,7 +13,7 @@ from events.commands import ACTIONS
 from events.running import RUNNER_ACTIONS
 from events.task import TaskProgressed
 from pandar_daemon.adapters.nats import asyncapi, asyncapi_messages, cloudevents
-from pandar_daemon.services import runner
+from pandar_daemon.services import presence
 from tests.support.descriptions import references, resolve
 from tests.support.given import recorded
 from tests.support.specimen import specimen
@@ -105,4 +105,4 @@ def test_what_is_kept_names_its_stream() -> None:
 def test_a_heartbeat_is_what_runners_send() -> None:
     """The described presence has the fields of the runner's own."""
     described = asyncapi_messages.Presence.__struct_fields__
-    assert described == runner.Presence.__struct_fields__
+    assert described == presence.Presence.__struct_fields__

@@ -1,0 +1,133 @@
+"""A runner of brief commands claims ahead: no more run at once, and none that waits is held."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import pytest
+from msgspec import Struct
+
+from events import subjects
+from events.running import LeaseState, Renew
+from pandar_daemon.adapters.nats.connection import NatsConnection
+from pandar_daemon.adapters.nats.service import ServiceDoor
+from pandar_daemon.services import ahead
+from pandar_daemon.services.runner import Runner
+from tests.support.bus import PATIENCE_SEC, connected, serving
+from tests.support.daemon_script import DaemonScript
+from tests.support.runners import runner_on, running
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.servers
+SLOTS = 2
+
+
+@pytest.fixture(autouse=True)
+def _all_is_brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a slow machine's commands brief, and those that wait for us."""
+    monkeypatch.setattr(ahead, "BRIEF_SEC", 3_600.0)
+
+
+@pytest.fixture
+def daemon() -> DaemonScript:
+    """Return a daemon that holds every lease until told otherwise."""
+    return DaemonScript(ttl_sec=60.0)
+
+
+@pytest.fixture
+async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnection]:
+    """Return a connection to a bus on which the daemon answers."""
+    async with connected(nats_url) as connection, serving(ServiceDoor(connection), daemon.handle):
+        yield connection
+
+
+class Busy(Struct):
+    """A runner whose slots are all taken until `go`, and that claimed as many again."""
+
+    runner: Runner
+    data: Path
+    before: list[UUID]
+    lasting: list[UUID]
+    waiting: list[UUID]
+
+    def go(self) -> None:
+        """Let what runs end."""
+        for n in range(SLOTS):
+            (self.data / f"workspaces/task-{len(self.before) + n + 1}/go").touch()
+
+
+@asynccontextmanager
+async def busy(bus: NatsConnection, daemon: DaemonScript, data: Path) -> AsyncIterator[Busy]:
+    """Run one that found all before brief."""
+    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
+    async with running(runner_on(bus, data, slots=SLOTS)) as runner:
+        await until(lambda: daemon.finished.keys() == {*before})
+        lasts = "touch began; while [ ! -e go ]; do sleep 0.01; done"
+        lasting = [daemon.offer(lasts) for _ in range(SLOTS)]
+        await until(lambda: len(list(data.glob("workspaces/*/began"))) == SLOTS)
+        waiting = [daemon.offer("true") for _ in range(SLOTS)]
+        more = daemon.offer("true")
+        await until(lambda: daemon.ungiven == [more])
+        yield Busy(runner, data, before, lasting, waiting)
+        await until(lambda: more in daemon.finished)
+
+
+async def held(bus: NatsConnection, daemon: DaemonScript, runner: Runner) -> set[UUID]:
+    """Make it renew what it holds, and return what that is."""
+    before = len(daemon.requests("renew"))
+    await bus.publish(subjects.control(runner.runner_id, "cancel"))
+    await until(lambda: len(daemon.requests("renew")) > before)
+    leases = msgspec.json.decode(daemon.requests("renew")[-1].body, type=Renew).leases
+    return {each.execution_id for each in leases}
+
+
+async def test_as_many_again_wait_and_none_of_them_is_begun(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """No more than there are slots run, and nothing else is renewed; then all of them run."""
+    async with busy(bus, daemon, tmp_path) as at:
+        assert at.runner.running == len(at.runner.executions) == SLOTS
+        assert await held(bus, daemon, at.runner) == {*at.lasting}
+        at.go()
+        await until(lambda: daemon.finished.keys() >= {*at.lasting, *at.waiting})
+
+
+async def test_what_waited_too_long_is_others(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """Of what the daemon gave away meanwhile nothing is begun, and nothing reported."""
+    async with busy(bus, daemon, tmp_path) as at:
+        lost, kept = at.waiting
+        daemon.leases[lost] = LeaseState.LOST
+        at.go()
+        await until(lambda: daemon.finished.keys() >= {*at.lasting, kept})
+    assert lost not in daemon.finished
+    number = ahead.SAMPLE + SLOTS + 1
+    assert not (tmp_path / f"workspaces/task-{number}").exists()
+    assert (tmp_path / f"workspaces/task-{number + 1}").exists()
+
+
+async def test_nothing_is_begun_without_room(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """A full disk keeps out what was claimed already; it begins when there is room again."""
+    has_room = True
+    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
+    async with running(runner_on(bus, tmp_path, slots=SLOTS, has_room=lambda: has_room)) as runner:
+        await until(lambda: daemon.finished.keys() == {*before})
+        claims = daemon.silent["claim"] = asyncio.Event()
+        asked = len(daemon.requests("claim"))
+        await until(lambda: len(daemon.requests("claim")) > asked)
+        has_room = False
+        late = daemon.offer("true")
+        claims.set()
+        await until(lambda: not daemon.ungiven)
+        await bus.echo(timeout_sec=PATIENCE_SEC)
+        assert runner.running == 0
+        has_room = True
+        await until(lambda: late in daemon.finished)
