@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from bench import (
+    answering,
     appending,
     box,
     clones,
@@ -41,6 +42,7 @@ PARTS = (
     "append",
     "slow",
     "flow",
+    "near",
     "daemon",
     "consent",
     "peers",
@@ -73,12 +75,14 @@ def main(argv: Sequence[str]) -> int:
 
 async def _measure(data: Path, scale: Scale, parts: Collection[str]) -> list[Figure]:
     figures: list[Figure] = []
-    if {"append", "flow"} & set(parts):
+    if {"append", "flow", "near"} & set(parts):
         async with site(data / "servers") as servers:
             if "append" in parts:
                 figures += await _told("append", appending.measure(servers, scale))
             if "flow" in parts:
                 figures += await _told("flow", flow.measure(servers, scale))
+            if "near" in parts:
+                figures += await _told("near", answering.answers_near(servers, scale))
     for part, measuring in _alone(data, scale).items():
         if part in parts:
             figures += await _told(part, measuring())

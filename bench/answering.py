@@ -1,4 +1,4 @@
-"""How long a command on the bus takes, against a commit of one row."""
+"""How long a command takes, on the bus and within a process, against a commit of one row."""
 
 from __future__ import annotations
 
@@ -15,13 +15,20 @@ from bench.daemon import Daemon
 from bench.distribution import Distribution
 from bench.figures import Figure, Goal, at_most, ratio
 from bench.scale import Scale
+from bench.site import Site
 from events import commands as do
 from events import subjects
 from pandar_daemon.services.asking import Asker
+from pandar_daemon.services.lifecycle import run_until
+from pandar_daemon.wiring.roles import doors, services
 from tests.support.load import asking
 
 PART = "command"
+NEAR = "command, in one process"
+_ROLES = ("commands", "relay", "projector")
 _LEISURE_SEC = 0.03  # between two commands: their events are on the bus and shown by then
+
+Commit = Callable[[int], Awaitable[object]]
 
 
 class Answers(Struct):
@@ -50,17 +57,44 @@ async def answers(pandar: Daemon, scale: Scale) -> list[Figure]:
     return (await ask_and_commit(pandar, scale.asks)).figures(PART, at_most(2))
 
 
+async def answers_near(servers: Site, scale: Scale) -> list[Figure]:
+    """Return the figures of commands that the API and the runner of a `pandar up` give."""
+    url = await servers.create("near")
+    stop, opened = asyncio.Event(), asyncio.Semaphore(0)
+    async with servers.parts("near") as made:
+        serving = asyncio.create_task(run_until(stop, services(made, _ROLES, opened.release)))
+        for _ in range(doors(_ROLES)):
+            await opened.acquire()
+        asker = made.asker("1", "admin")
+        body = msgspec.json.encode(do.CreateProject(name="near"))
+        await asker.ask(subjects.command("project.create"), body, "bench-project")
+        async with _one_row(url) as commit:
+            taken = await _in_turn(asker, commit, scale.asks)
+        stop.set()
+        await serving
+    await servers.drop("near")
+    return taken.figures(NEAR, at_most(2))
+
+
 async def ask_and_commit(pandar: Daemon, times: int) -> Answers:
-    """Commit a row and ask a command, by turns."""
+    """Commit a row and ask a command, by turns, in a database of its own on the same Postgres."""
+    url = await pandar.create("bench_commit")
+    try:
+        async with (
+            _one_row(url) as commit,
+            asking(pandar.place.nats_url, pandar.token) as asker,
+        ):
+            return await _in_turn(asker, commit, times)
+    finally:
+        await pandar.drop("bench_commit")
+
+
+async def _in_turn(asker: Asker, commit: Commit, times: int) -> Answers:
     taken = Answers()
-    async with (
-        _one_row(pandar) as commit,
-        asking(pandar.place.nats_url, pandar.token) as asker,
-    ):
-        for n in range(times):
-            await _timed(taken.committed, commit(n))
-            await _timed(taken.asked, _ask(asker, n))
-            await asyncio.sleep(_LEISURE_SEC)
+    for n in range(times):
+        await _timed(taken.committed, commit(n))
+        await _timed(taken.asked, _ask(asker, n))
+        await asyncio.sleep(_LEISURE_SEC)
     return taken
 
 
@@ -77,13 +111,11 @@ async def _ask(asker: Asker, number: int) -> None:
 
 
 @asynccontextmanager
-async def _one_row(pandar: Daemon) -> AsyncIterator[Callable[[int], Awaitable[object]]]:
-    """Yield what commits a row, in a database of its own on the same Postgres."""
-    name = "bench_commit"
-    connection = await asyncpg.connect(await pandar.create(name))
+async def _one_row(url: str) -> AsyncIterator[Commit]:
+    """Yield what commits a row in this database."""
+    connection = await asyncpg.connect(url)
     try:
         await connection.execute("CREATE TABLE one (n integer)")
         yield (await connection.prepare("INSERT INTO one VALUES ($1)")).fetch
     finally:
         await connection.close()
-        await pandar.drop(name)

@@ -28,9 +28,9 @@ class Bell:
     def ring(self, _position: int) -> None:
         """Say that the log has grown; never blocks, never fails.
 
-        Heard in the next turn of the loop: whoever asked for the append is answered first.
+        Heard some turns of the loop later: whoever asked for the append is answered first.
         """
-        asyncio.get_running_loop().call_soon(self._rung)
+        asyncio.get_running_loop().call_later(0, self._rung)
 
     def _rung(self) -> None:
         self._here.set()
