@@ -27,8 +27,9 @@ run: setup ## start Pandar with its own Postgres and NATS; Ctrl-C stops it
 demo: setup ## see a task, its gate, its link and its approval in a minute, without any key
 	@exec $(BIN)/pandar demo
 
+# A worker that crashes ends the run and is named: replaced, its group would be waited for for ever.
 test: setup ## every test, on servers and ports of its own
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0 tests
 
 test-fast: setup ## the tests that need no server
 	@$(BIN)/python -m pytest -m "not servers and not fault" tests

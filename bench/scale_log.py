@@ -38,6 +38,7 @@ AGAINST_EVENTS: dict[str, Measure] = {
     "claim p50": measures.claim,
     "read a task p50": measures.read,
     "read a task's events p50": measures.history,
+    "read a task's events again p50": measures.history_again,
     "projector catch-up, each event": measures.catch_up,
 }
 AGAINST_TASKS: dict[str, Measure] = {

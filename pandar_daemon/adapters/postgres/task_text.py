@@ -20,6 +20,8 @@ _THREE: Final = 3
 _THREES: Final = 6
 """So many sequences of three letters the index is asked for. It goes through all tasks that have
 one, for a millisecond or two among a million. Six leave few tasks but those with the words."""
+_OF_ONE: Final = 3
+"""So many of one word, from its beginning to its end: neighbours share letters and tell less."""
 
 
 class Text(Struct, frozen=True):
@@ -54,16 +56,18 @@ class Text(Struct, frozen=True):
     def sought(self, values: Arguments) -> Iterator[str]:
         """Yield that condition so that an index is asked for no more letters than are worth it.
 
-        What of a word is left over is looked for in the few tasks that have its beginning.
+        The whole word is looked for in the few tasks that have those.
         """
         words = self._words
         if not words:
             yield self.literal(values)
             return
-        most = max(_THREES // len(words), 1) + _THREE - 1
+        count = min(_OF_ONE, max(_THREES // len(words), 1))
         for word in words:
-            yield _has(values, word[:most])
-            if len(word) > most:
+            threes = _threes(word, count)
+            for letters in threes:
+                yield _has(values, letters)
+            if threes != [word]:
                 yield one_by_one(_has(values, word))
 
     def rank(self, values: Arguments) -> str:
@@ -79,6 +83,15 @@ def one_by_one(condition: str) -> str:
     To it a ``CASE`` is met by every other row.
     """
     return f"CASE WHEN {condition} THEN true ELSE false END"
+
+
+def _threes(word: str, count: int) -> list[str]:
+    """Return ``count`` sequences of three letters spread over a word; it, if it has no more."""
+    last = len(word) - _THREE
+    if last < count:
+        return [word]
+    step = last / max(count - 1, 1)
+    return [word[start : start + _THREE] for start in (round(n * step) for n in range(count))]
 
 
 def _has(values: Arguments, text: str) -> str:
