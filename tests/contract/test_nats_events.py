@@ -17,12 +17,8 @@ from events.envelope import Recorded
 from pandar_daemon.adapters.nats import cloudevents, streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.events import TOGETHER_MAX_BYTES, TOGETHER_MIN, NatsEventStream
-from pandar_daemon.adapters.nats.jetstream import (
-    ConsumerConfig,
-    JetStream,
-    JetStreamRefused,
-    Outgoing,
-)
+from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing
+from pandar_daemon.adapters.nats.jetstream_api import ConsumerConfig
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import StreamBehind

@@ -29,6 +29,7 @@ NAMES = (
     "dispatcher",
     "granter",
     "log",
+    "near",
     "projector",
     "queue",
     "reaper",

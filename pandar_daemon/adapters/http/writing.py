@@ -1,4 +1,4 @@
-"""Every write of the API: a command, sent over the bus with the caller's token, and its answer.
+"""Every write of the API: a command, sent with the caller's token, and its answer.
 
 The daemon behind the bus decides and appends. The body of an answer is then folded from the log
 up to the command's own position, so that a caller sees exactly what they caused, and a repeated

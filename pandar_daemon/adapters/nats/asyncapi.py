@@ -22,7 +22,7 @@ from events.task import Json
 from pandar_daemon.adapters.nats import asyncapi_messages as headers
 from pandar_daemon.adapters.nats import streams
 from pandar_daemon.adapters.nats.asyncapi_messages import CancelHint, Presence
-from pandar_daemon.adapters.nats.jetstream import StreamConfig
+from pandar_daemon.adapters.nats.jetstream_api import StreamConfig
 from pandar_daemon.domain.access import ACTION_PERMISSION
 
 VERSION: Final = "1.0.0"

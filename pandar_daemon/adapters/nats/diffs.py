@@ -15,7 +15,8 @@ from nats.aio.msg import Msg
 from events import subjects
 from pandar_daemon.adapters.nats import streams
 from pandar_daemon.adapters.nats.connection import NatsConnection, NoResponders
-from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing, PubAck
+from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing
+from pandar_daemon.adapters.nats.jetstream_api import PubAck
 from pandar_daemon.domain.changes import Changes
 from pandar_daemon.ports import Diff, DiffKey
 

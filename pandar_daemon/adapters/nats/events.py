@@ -25,12 +25,14 @@ from events.envelope import Recorded
 from pandar_daemon.adapters.nats import cloudevents, streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.jetstream import (
-    STREAM_CONFIG_INVALID,
     TOGETHER_MAX,
-    ApiAnswer,
     JetStream,
     JetStreamRefused,
     Outgoing,
+)
+from pandar_daemon.adapters.nats.jetstream_api import (
+    STREAM_CONFIG_INVALID,
+    ApiAnswer,
     PubAck,
     StreamConfig,
 )

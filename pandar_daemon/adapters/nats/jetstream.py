@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -17,109 +17,29 @@ from msgspec import Struct
 from nats.aio.msg import Msg
 
 from pandar_daemon.adapters.nats.connection import NatsConnection, NoResponders, status_of
+from pandar_daemon.adapters.nats.jetstream_api import (
+    API,
+    STREAM_NAME_IN_USE,
+    STREAM_NOT_FOUND,
+    ApiAnswer,
+    ApiError,
+    ConsumerConfig,
+    PubAck,
+    StreamConfig,
+)
 from pandar_daemon.domain.refusals import Unavailable
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-API = "$JS.API"
 API_SEC = 5.0
 ACK_SEC = 5.0
 """How long a stored message may take to be acknowledged."""
-SECOND = 1_000_000_000
-DAY_SEC = 86_400
 TOGETHER_MAX = 1_000
 """Messages the server stores together."""
 BREATH = 64
 """After so many messages handed to the connection, others have their turn."""
-
-STREAM_CONFIG_INVALID = 10052
-STREAM_NAME_IN_USE = 10058
-STREAM_NOT_FOUND = 10059
-
-
-class Republish(Struct, frozen=True, kw_only=True):
-    """What the stream repeats on core NATS once it is stored."""
-
-    src: str
-    dest: str
-
-
-class StreamConfig(Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A stream as we want it, in whole; durations in nanoseconds, 0 or -1 is no limit."""
-
-    name: str
-    description: str = ""
-    subjects: tuple[str, ...] = ()
-    retention: Literal["limits", "workqueue"] = "limits"
-    discard: Literal["old", "new"] = "old"
-    storage: Literal["file", "memory"] = "file"
-    compression: Literal["none", "s2"] = "none"
-    num_replicas: int = 1
-    max_age: int = 0
-    max_bytes: int = -1
-    max_msgs: int = -1
-    max_msgs_per_subject: int = -1
-    duplicate_window: int = 2 * 60 * SECOND
-    allow_direct: bool = True
-    deny_delete: bool = False
-    deny_purge: bool = False
-    republish: Republish | None = None
-    allow_atomic: bool = False
-    persist_mode: Literal["default", "async"] = "default"
-
-
-class ConsumerConfig(Struct, frozen=True, kw_only=True):
-    """A durable pull consumer as we want it, in whole."""
-
-    durable_name: str
-    description: str = ""
-    deliver_policy: Literal["all"] = "all"
-    ack_policy: Literal["explicit"] = "explicit"
-    ack_wait: int = 30 * SECOND
-    max_deliver: int = -1
-    max_ack_pending: int = 1_000
-
-
-class ApiError(Struct, frozen=True, kw_only=True):
-    """How JetStream says no; ``err_code`` is stable."""
-
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class StreamState(Struct, frozen=True, kw_only=True):
-    """What a stream holds."""
-
-    messages: int = 0
-    first_seq: int = 0
-    last_seq: int = 0
-
-
-class Granted(Struct, frozen=True, kw_only=True):
-    """What of a configuration an older server may not know, and leave out."""
-
-    allow_atomic: bool = False
-    persist_mode: str = "default"
-
-
-class ApiAnswer(Struct, frozen=True, kw_only=True):
-    """Any answer of the API; what was not asked for is empty."""
-
-    error: ApiError | None = None
-    config: Granted = Granted()
-    state: StreamState = StreamState()
-    streams: list[str] | None = None
-
-
-class PubAck(Struct, frozen=True, kw_only=True):
-    """What became of a message: stored as ``seq``, or an error."""
-
-    seq: int = 0
-    duplicate: bool = False
-    error: ApiError | None = None
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):

@@ -15,8 +15,8 @@ from urllib.parse import ParseResult, SplitResult, urlsplit
 
 import msgspec
 import structlog
-from msgspec import Struct
 
+from pandar_daemon.adapters.nats.jetstream_api import API, NOT_AVAILABLE, ApiAnswer
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock
 
@@ -27,16 +27,7 @@ LOOK_SEC: Final = 5.0
 STAY_SEC: Final = 10.0
 """So long we stay with a member at least; twice as long after each that was no better."""
 STAY_MAX_SEC: Final = 600.0
-SUBJECT: Final = "$JS.API.INFO"
-_LEADERLESS: Final = 10008  # JSClusterNotAvailErr
-
-
-class _Error(Struct, frozen=True):
-    err_code: int = 0
-
-
-class _Info(Struct, frozen=True):
-    error: _Error = _Error()
+SUBJECT: Final = f"{API}.INFO"
 
 
 class Members:
@@ -71,10 +62,10 @@ class Members:
             return False
         self._look_at = now + LOOK_SEC
         try:
-            info = msgspec.json.decode(await ask(), type=_Info)
+            info = msgspec.json.decode(await ask(), type=ApiAnswer)
         except (Unavailable, msgspec.MsgspecError):  # it may be slow, or we may not ask that
             return False
-        if info.error.err_code != _LEADERLESS:
+        if info.error is None or info.error.err_code != NOT_AVAILABLE:
             self._stay_sec = STAY_SEC
             return False
         if now < self._leave_at:

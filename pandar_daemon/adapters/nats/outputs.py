@@ -21,7 +21,8 @@ from events import subjects
 from pandar_daemon.adapters.nats import streams
 from pandar_daemon.adapters.nats.buffer import Buffer
 from pandar_daemon.adapters.nats.connection import NatsConnection, NoResponders
-from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing, PubAck
+from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing
+from pandar_daemon.adapters.nats.jetstream_api import PubAck
 from pandar_daemon.adapters.nats.listening import Route
 from pandar_daemon.adapters.nats.splice import Splice
 from pandar_daemon.domain.refusals import Unavailable

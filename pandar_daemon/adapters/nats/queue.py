@@ -19,7 +19,8 @@ from events import subjects
 from pandar_daemon.adapters.nats import streams
 from pandar_daemon.adapters.nats.connection import NatsConnection, status_of
 from pandar_daemon.adapters.nats.in_hand import InHand
-from pandar_daemon.adapters.nats.jetstream import API, SECOND, JetStream
+from pandar_daemon.adapters.nats.jetstream import JetStream
+from pandar_daemon.adapters.nats.jetstream_api import API, SECOND
 from pandar_daemon.adapters.nats.listening import Route
 from pandar_daemon.adapters.nats.queued import PAUSE_SEC, QueuedCommands, deliveries
 from pandar_daemon.domain.refusals import Unavailable

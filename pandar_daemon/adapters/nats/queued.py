@@ -15,7 +15,8 @@ from events import subjects
 from events.ids import TOKEN
 from pandar_daemon.adapters.nats import streams
 from pandar_daemon.adapters.nats.connection import NatsConnection
-from pandar_daemon.adapters.nats.jetstream import SECOND, JetStream, JetStreamRefused, Outgoing
+from pandar_daemon.adapters.nats.jetstream import JetStream, JetStreamRefused, Outgoing
+from pandar_daemon.adapters.nats.jetstream_api import SECOND
 from pandar_daemon.adapters.nats.messages import Answer, attempt, message, refused
 from pandar_daemon.domain.refusals import TooLarge, Unavailable
 from pandar_daemon.ports import Handler

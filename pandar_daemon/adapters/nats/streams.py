@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from events import subjects
-from pandar_daemon.adapters.nats.jetstream import (
+from pandar_daemon.adapters.nats.jetstream_api import (
     DAY_SEC,
     SECOND,
     ConsumerConfig,
