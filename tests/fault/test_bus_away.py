@@ -24,6 +24,7 @@ from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import OutputKey
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.wiring.parts import tokens
+from tests.support.agent_tasks import PUSH, at_work
 from tests.support.bus import connected
 from tests.support.daemon import Roles
 from tests.support.load import all_over, asking, file_task, marks_of
@@ -152,7 +153,7 @@ async def test_a_task_outlives_the_bus(
 async def test_one_process_needs_no_bus(
     servers: TestServers, database_url: str, nats_url: str, how: str
 ) -> None:
-    """What runs goes on, what is filed runs, what is cancelled ends; the bus hears it later."""
+    """What is filed runs, what is cancelled ends, what is approved is done; the bus hears later."""
     extra = {
         "PANDAR_DATABASE_URL": database_url,
         "PANDAR_NATS_URL": nats_url,
@@ -173,9 +174,14 @@ async def test_one_process_needs_no_bus(
         renewed = await person.task(1, command=f"sleep {2 * LEASE_TTL_SEC}", auto_start=True)
         ends = [(await row_of_ended(person, each))["status"] for each in (filed, endless, renewed)]
         assert ends == ["completed", "cancelled", "completed"]
-        go.touch()
-
-        await bring_back(servers, how)
+        async with at_work(person, pandar.data, f"[[ask:{PUSH}]] [[say:done]]") as asking_task:
+            await asking_task.asked()
+            await asking_task.decide()
+            await until(lambda: asking_task.pushed)
+            go.touch()
+            await bring_back(servers, how)
+            await asking_task.end()
+            assert len(asking_task.pushed) == 1
         assert (await row_of_ended(person, runs))["status"] == "completed"
         await eventually(lambda: _all_well(pandar))
         assert (await person.get(f"/tasks/{runs}/output"))["output"] == "done\n"
