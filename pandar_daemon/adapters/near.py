@@ -53,7 +53,8 @@ class NearDoor:
         if handler is None:
             return await self._far.ask(subject, body, headers=headers, timeout_sec=timeout_sec)
         if self._in_hand.free <= 0:
-            raise Unavailable(f"{self._limit} requests are being worked on; ask again later")
+            busy = Unavailable(f"{self._limit} requests are being worked on; ask again later")
+            raise Refusal(busy.problem)
         named = {name.lower(): value for name, value in (headers or {}).items()}
         asked = Message(subject=subject, body=body, headers=named)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ import math
 from events.problem import FieldError, Problem
 
 _URN = "urn:pandar:problem:"
+_SERVER_FAULT = 500
 
 
 class Refusal(Exception):
@@ -15,6 +16,11 @@ class Refusal(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.detail or problem.title)
         self.problem = problem
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it says nothing about the request, which may be granted later."""
+        return self.problem.status >= _SERVER_FAULT
 
 
 class Malformed(Refusal):

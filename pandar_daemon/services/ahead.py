@@ -48,7 +48,7 @@ class Ahead:
     @property
     def room(self) -> int:
         """How many more may be claimed while no slot is free: none unless all is brief."""
-        return self._slots - len(self._waiting) if self._is_brief() else 0
+        return self._slots - self.waiting if self._is_brief() else 0
 
     def _is_brief(self) -> bool:
         now = self._clock.boottime()
@@ -57,6 +57,11 @@ class Ahead:
             and max(self._lasted) <= BRIEF_SEC
             and all(now - began <= BRIEF_SEC for began in self._began.values())
         )
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
 
     def add(self, assignment: Assignment) -> None:
         """Let it wait, after those that do."""

@@ -28,7 +28,7 @@ class Bell:
     def ring(self, _position: int) -> None:
         """Say that the log has grown; never blocks, never fails.
 
-        Heard some turns of the loop later: whoever asked for the append is answered first.
+        Heard at the end of the loop's next turn: whoever asked for the append is answered first.
         """
         asyncio.get_running_loop().call_later(0, self._rung)
 

@@ -1,4 +1,4 @@
-"""The one handler behind both doors: a message in, JSON out, or a `Refusal`."""
+"""The one handler behind all doors: a message in, JSON out, or a `Refusal`."""
 
 from __future__ import annotations
 

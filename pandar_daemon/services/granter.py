@@ -65,8 +65,9 @@ class Granter:
                 msgspec.json.encode(owed),
                 f"system-grant-{owed.grant_id}",
             )
-        except Unavailable:
-            raise
-        except Refusal as refusal:  # who approved may not any more, or it is over already
+        except Refusal as refusal:
+            if refusal.is_fault:
+                raise Unavailable(str(refusal)) from refusal
+            # Who approved may not any more, or it is over already.
             self._refused.add(owed.grant_id)
             log.warning("granter.refused", grant=str(owed.grant_id), reason=str(refusal))

@@ -18,7 +18,6 @@ log = structlog.get_logger(__name__)
 
 _MAY_PASS = frozenset({401, 403, 408, 429})
 """A token of before the clock was set, a limit: no judgement of the command itself."""
-_SERVER_FAULT = 500
 
 
 async def order(
@@ -32,8 +31,7 @@ async def order(
     try:
         await asker.ask(subjects.command(action, None, target), body, command_id)
     except Refusal as refusal:
-        status = refusal.problem.status
-        if status >= _SERVER_FAULT or status in _MAY_PASS:
+        if refusal.is_fault or refusal.problem.status in _MAY_PASS:
             raise Unavailable(refusal.problem.detail) from refusal
         log.info("order.refused", action=action, reason=str(refusal))
         return False

@@ -32,8 +32,8 @@ async def show(wire: Wire, presence: Callable[[], Presence], news: asyncio.Event
         await moment(news, HEARTBEAT_SEC)
 
 
-async def moment(event: asyncio.Event, seconds: float) -> None:
-    """Return when the event is set, clearing it, or after so long."""
+async def moment(event: asyncio.Event, seconds: float | None) -> None:
+    """Return when the event is set, clearing it, or after so long (``None``: only then)."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -64,19 +64,22 @@ class Reaper:
         return False
 
     async def _tick(self) -> bool:
+        await self._expire()  # by who answers here, perhaps without any bus
         await self._wire.rtt()  # a bus that fell silent may not have been missed yet
         leases, shown = await self._leases.expired()
         self._notice_jump(shown.timestamp())
         if self._fair():
             for lease in leases:
                 await self._lose(lease)
+        return True
+
+    async def _expire(self) -> None:
         minute = int(self._clock.now().timestamp()) // 60
         for task_id, confirmation_id in await self._queue.expired_confirmations(limit=100):
             # Refused once (another clock may be behind ours), it is asked anew a minute later.
             command_id = f"system-expire-{confirmation_id}-{minute % 1_000_000}"
             command = do.ExpireConfirmation(confirmation_id=confirmation_id)
             await self._ask("task.expire", task_id, command, command_id)
-        return True
 
     def _notice_jump(self, shown: float) -> None:
         """Judge nobody by a clock that was set ahead: half a lease is less than all have left."""

@@ -23,7 +23,7 @@ import msgspec
 import structlog
 
 from events import subjects
-from events.running import Ending
+from events.running import Claim, Ending
 from pandar_daemon.domain.money import Price
 from pandar_daemon.domain.redaction import Redactor
 from pandar_daemon.domain.refusals import Refusal
@@ -38,7 +38,7 @@ from pandar_daemon.ports import (
     Vault,
     Wire,
 )
-from pandar_daemon.services.ahead import Ahead
+from pandar_daemon.services.ahead import BRIEF_SEC, Ahead
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.confines import House
 from pandar_daemon.services.execution import Execution
@@ -48,7 +48,7 @@ from pandar_daemon.services.means import Means
 from pandar_daemon.services.openings import Openings
 from pandar_daemon.services.presence import Presence, moment, show
 from pandar_daemon.services.publisher import publish
-from pandar_daemon.services.runner_calls import RunnerCalls
+from pandar_daemon.services.runner_calls import CLAIM_WAIT_SEC, RunnerCalls
 from pandar_daemon.services.trees import Trees
 from pandar_daemon.telemetry import Metrics
 
@@ -149,13 +149,6 @@ class Runner:
         return max(0, min(self.slots - self.running, 2 * self.slots - len(self._executions)))
 
     @property
-    def _claimable(self) -> int:
-        """How many executions it may claim."""
-        if self.draining or not self._has_room():
-            return 0
-        return self._free or self._ahead.room
-
-    @property
     def executions(self) -> list[Execution]:
         """What it has in hand."""
         return list(self._executions.values())
@@ -220,28 +213,42 @@ class Runner:
 
     async def _claim(self) -> None:
         while True:
-            while (count := self._claimable) <= 0:
+            while not (claim := self._wanted()):
                 await moment(self._freed, IDLE_SEC)
                 await asyncio.sleep(GATHER_SEC)
                 self._begin_next()
-            given = await self._calls.claim(count, self._means.store)
+            given = await self._calls.claim(claim)
             for assignment in given:
                 if assignment.execution_id not in self._executions:
                     self._ahead.add(assignment)
             self._begin_next()
+            self._left.set()
             if not given:
-                await asyncio.sleep(IDLE_SEC)
+                await moment(self._freed, IDLE_SEC)
+
+    def _wanted(self) -> Claim | None:
+        """Return what to claim now, if anything: ahead for no longer than brief ones take."""
+        if self.draining or not self._has_room():
+            return None
+        if self._free:
+            return Claim(slots=self._free, wait_sec=CLAIM_WAIT_SEC, store=self._means.store)
+        if room := self._ahead.room:
+            return Claim(slots=room, wait_sec=BRIEF_SEC, store=self._means.store)
+        return None
 
     async def _fill(self) -> None:
-        """Begin what was claimed ahead as slots become free."""
+        """Begin what was claimed ahead as slots become free, and as the disk has room again."""
         while True:
-            await self._left.wait()
+            await moment(self._left, IDLE_SEC if self._ahead.waiting else None)
             await asyncio.sleep(GATHER_SEC)
-            self._left.clear()
             self._begin_next()
 
     def _begin_next(self) -> None:
-        while self._free and self._has_room() and (assignment := self._ahead.take()) is not None:
+        """Begin what was claimed, as far as there are slots; of who drains, others get it."""
+        while self._free and not self.draining and self._has_room():
+            assignment = self._ahead.take()
+            if assignment is None:
+                return
             execution = Execution(assignment, self._means)
             self._executions[assignment.execution_id] = execution
             self._ahead.began(assignment.execution_id)

@@ -42,7 +42,6 @@ LATE_SEC: Final = 2.0
 """What the answer to a claim may take beyond its wait."""
 TRUST: Final = 0.75
 """The part of a lease we trust; the rest is for clocks, networks and the freezing itself."""
-_SERVER_ERROR: Final = 500
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -67,25 +66,24 @@ class RunnerCalls:
         """How long after one renewal the next is due."""
         return self.ttl_sec / 4
 
-    async def claim(self, slots: int, store: str) -> Sequence[Assignment]:
-        """Return what one claim was given, however often it must be asked.
+    async def claim(self, claim: Claim) -> Sequence[Assignment]:
+        """Return what a claim was given, however often it must be asked.
 
         Nobody else gets what it may have been given: it is repeated under its command id.
         """
-        body = msgspec.json.encode(Claim(slots=slots, wait_sec=CLAIM_WAIT_SEC, store=store))
-        answer = await self._insist(body)
+        answer = await self._insist(msgspec.json.encode(claim), claim.wait_sec + LATE_SEC)
         self.ttl_sec = answer.ttl_sec
         return answer.items
 
-    async def _insist(self, body: bytes) -> Assignments:
+    async def _insist(self, body: bytes, timeout_sec: float) -> Assignments:
         command_id = str(self._clock.new_id())
         for pause in pauses():
             try:
-                answer = await self._ask("claim", body, command_id, CLAIM_WAIT_SEC + LATE_SEC)
+                answer = await self._ask("claim", body, command_id, timeout_sec)
                 return msgspec.json.decode(answer, type=Assignments)
             except Refusal as refusal:
                 log.warning("runner.waiting", reason=str(refusal), pause_sec=pause)
-                if refusal.problem.status < _SERVER_ERROR:  # that claim gave nothing
+                if not refusal.is_fault:  # that claim gave nothing
                     command_id = str(self._clock.new_id())
             await asyncio.sleep(pause)
         raise AssertionError("pauses are endless")

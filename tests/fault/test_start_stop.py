@@ -34,6 +34,7 @@ NAMES = (
     "http",
     "log",
     "metrics",
+    "near",
     "notifier",
     "projector",
     "queue",

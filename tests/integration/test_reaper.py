@@ -19,6 +19,7 @@ from pandar_daemon.adapters.nats.connection import NatsConnection, connect
 from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.adapters.nats.wire import NatsWire
+from pandar_daemon.adapters.near import NearDoor
 from pandar_daemon.adapters.postgres.leases import PgLeadership, PgLeases
 from pandar_daemon.adapters.postgres.work_queue import PgWorkQueue
 from pandar_daemon.services import scheduler as scheduling
@@ -40,7 +41,9 @@ class Watch(Struct):
     server: NatsProcess
     administrator: asyncpg.Connection
 
-    def reaper(self, holder: str = "one", clock: ManualClock | None = None) -> Reaper:
+    def reaper(
+        self, holder: str = "one", clock: ManualClock | None = None, asker: Asker | None = None
+    ) -> Reaper:
         """Return a reaper that has just started."""
         database = self.at.log.database
         return Reaper(
@@ -48,7 +51,7 @@ class Watch(Struct):
             queue=PgWorkQueue(database, clock or self.at.clock),
             leadership=PgLeadership(database),
             wire=NatsWire(self.bus),
-            asker=self.asker("reaper"),
+            asker=asker or self.asker("reaper"),
             clock=clock or self.at.clock,
             holder=holder,
             lease_ttl_sec=TTL_SEC,
@@ -259,6 +262,21 @@ async def test_a_confirmation_nobody_decides_expires_once(watch: Watch) -> None:
     await reaper._look()
     told = await watch.at.told(work.task_id)
     assert told.count("task.confirmation_expired") == 1
+
+
+async def test_a_confirmation_expires_while_the_bus_is_away(watch: Watch) -> None:
+    """Where who answers is in the same process: nobody may decide it after its deadline."""
+    work = await watch.given()
+    await _asked(watch, work)
+    near = NearDoor(NatsSender(watch.bus))
+    asker = Asker(near, lambda: watch.at.token("system:reaper"))
+    async with serving(near, watch.at.endpoint.handle):
+        await watch.server.kill()
+        watch.at.clock.advance(60)
+        await watch.reaper(asker=asker)._look()
+    told = await watch.at.told(work.task_id)
+    assert told[-1] == "task.confirmation_expired"
+    assert "task.execution_lost" not in told
 
 
 async def test_a_clock_ahead_of_ours_ends_no_confirmation_and_blocks_none(

@@ -13,11 +13,13 @@ import pytest
 from msgspec import Struct
 
 from events import subjects
-from events.running import LeaseState, Renew
+from events.running import Claim, LeaseState, Renew
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.services import ahead
+from pandar_daemon.services.ahead import BRIEF_SEC
 from pandar_daemon.services.runner import Runner
+from pandar_daemon.services.runner_calls import CLAIM_WAIT_SEC
 from tests.support.bus import PATIENCE_SEC, connected, serving
 from tests.support.daemon_script import DaemonScript
 from tests.support.runners import runner_on, running
@@ -25,6 +27,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
 SLOTS = 2
+LASTS = "touch began; while [ ! -e go ]; do sleep 0.01; done"
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,7 @@ class Busy(Struct):
     before: list[UUID]
     lasting: list[UUID]
     waiting: list[UUID]
+    more: UUID
 
     def go(self) -> None:
         """Let what runs end."""
@@ -67,14 +71,12 @@ async def busy(bus: NatsConnection, daemon: DaemonScript, data: Path) -> AsyncIt
     before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
     async with running(runner_on(bus, data, slots=SLOTS)) as runner:
         await until(lambda: daemon.finished.keys() == {*before})
-        lasts = "touch began; while [ ! -e go ]; do sleep 0.01; done"
-        lasting = [daemon.offer(lasts) for _ in range(SLOTS)]
+        lasting = [daemon.offer(LASTS) for _ in range(SLOTS)]
         await until(lambda: len(list(data.glob("workspaces/*/began"))) == SLOTS)
         waiting = [daemon.offer("true") for _ in range(SLOTS)]
         more = daemon.offer("true")
         await until(lambda: daemon.ungiven == [more])
-        yield Busy(runner, data, before, lasting, waiting)
-        await until(lambda: more in daemon.finished)
+        yield Busy(runner, data, before, lasting, waiting, more)
 
 
 async def held(bus: NatsConnection, daemon: DaemonScript, runner: Runner) -> set[UUID]:
@@ -94,7 +96,33 @@ async def test_as_many_again_wait_and_none_of_them_is_begun(
         assert at.runner.running == len(at.runner.executions) == SLOTS
         assert await held(bus, daemon, at.runner) == {*at.lasting}
         at.go()
-        await until(lambda: daemon.finished.keys() >= {*at.lasting, *at.waiting})
+        await until(lambda: daemon.finished.keys() >= {*at.lasting, *at.waiting, at.more})
+
+
+async def test_a_claim_ahead_does_not_wait_for_work(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """No longer than what runs is believed to: then it may turn out to last."""
+    async with busy(bus, daemon, tmp_path) as at:
+        claims = [msgspec.json.decode(each.body, type=Claim) for each in daemon.requests("claim")]
+        assert claims[0].wait_sec == CLAIM_WAIT_SEC
+        assert claims[-1].wait_sec == BRIEF_SEC
+        at.go()
+
+
+async def test_who_drains_begins_nothing_more(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """What runs ends; what waits is left to others, and what is queued not claimed."""
+    async with busy(bus, daemon, tmp_path) as at:
+        at.runner.drain()
+        at.go()
+        await until(lambda: daemon.finished.keys() >= {*at.lasting})
+        await until(lambda: not at.runner.executions)
+        await bus.echo(timeout_sec=PATIENCE_SEC)
+        assert not at.runner.executions
+        assert daemon.ungiven == [at.more]
+    assert daemon.finished.keys().isdisjoint(at.waiting)
 
 
 async def test_what_waited_too_long_is_others(
@@ -105,7 +133,7 @@ async def test_what_waited_too_long_is_others(
         lost, kept = at.waiting
         daemon.leases[lost] = LeaseState.LOST
         at.go()
-        await until(lambda: daemon.finished.keys() >= {*at.lasting, kept})
+        await until(lambda: daemon.finished.keys() >= {*at.lasting, kept, at.more})
     assert lost not in daemon.finished
     number = ahead.SAMPLE + SLOTS + 1
     assert not (tmp_path / f"workspaces/task-{number}").exists()
@@ -131,3 +159,28 @@ async def test_nothing_is_begun_without_room(
         assert runner.running == 0
         has_room = True
         await until(lambda: late in daemon.finished)
+
+
+async def test_room_that_returns_while_a_claim_waits_is_noticed(
+    bus: NatsConnection, daemon: DaemonScript, tmp_path: Path
+) -> None:
+    """Nobody need answer that claim for what waits to begin."""
+    has_room = True
+    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
+    async with running(runner_on(bus, tmp_path, slots=SLOTS, has_room=lambda: has_room)) as runner:
+        await until(lambda: daemon.finished.keys() == {*before})
+        lasting = [daemon.offer(LASTS) for _ in range(SLOTS)]
+        await until(lambda: len(list(tmp_path.glob("workspaces/*/began"))) == SLOTS)
+        waits = daemon.offer("true")
+        await until(lambda: not daemon.ungiven)
+        claims = daemon.silent["claim"] = asyncio.Event()
+        asked = len(daemon.requests("claim"))
+        await until(lambda: len(daemon.requests("claim")) > asked)
+        has_room = False
+        for n in range(SLOTS):
+            (tmp_path / f"workspaces/task-{len(before) + n + 1}/go").touch()
+        await until(lambda: daemon.finished.keys() >= {*lasting})
+        await until(lambda: not runner.executions)
+        has_room = True
+        await until(lambda: waits in daemon.finished)
+        claims.set()

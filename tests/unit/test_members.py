@@ -9,7 +9,7 @@ from pandar_daemon.domain.refusals import Unavailable
 from tests.support.clock import ManualClock
 
 URLS = ["nats://secret@one:4222", "nats://two:4222", "nats://u:p@three:4223"]
-LED = b'{"type": "io.nats.jetstream.api.v1.account_info_response", "memory": 0}'
+LED = b'{"type": "io.nats.jetstream.api.v1.account_info_response", "memory": 0, "streams": 3}'
 LEADERLESS = b'{"error": {"code": 503, "err_code": 10008, "description": "unavailable"}}'
 
 

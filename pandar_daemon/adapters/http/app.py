@@ -1,6 +1,6 @@
 """The HTTP API of Pandar: which path leads where, and how it is served.
 
-Reads come from the read models and the log; writes are commands on the bus. No handler writes
+Reads come from the read models and the log; writes are commands. No handler writes
 anything itself.
 """
 

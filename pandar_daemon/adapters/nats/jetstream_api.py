@@ -83,10 +83,15 @@ class Granted(Struct, frozen=True, kw_only=True):
     persist_mode: str = "default"
 
 
-class ApiAnswer(Struct, frozen=True, kw_only=True):
-    """Any answer of the API; what was not asked for is empty."""
+class ApiVerdict(Struct, frozen=True, kw_only=True):
+    """Whether the API said no, whatever else its answer holds."""
 
     error: ApiError | None = None
+
+
+class ApiAnswer(ApiVerdict, frozen=True, kw_only=True):
+    """An answer about streams; what was not asked for is empty."""
+
     config: Granted = Granted()
     state: StreamState = StreamState()
     streams: list[str] | None = None

@@ -16,7 +16,7 @@ from urllib.parse import ParseResult, SplitResult, urlsplit
 import msgspec
 import structlog
 
-from pandar_daemon.adapters.nats.jetstream_api import API, NOT_AVAILABLE, ApiAnswer
+from pandar_daemon.adapters.nats.jetstream_api import API, NOT_AVAILABLE, ApiVerdict
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import Clock
 
@@ -62,10 +62,10 @@ class Members:
             return False
         self._look_at = now + LOOK_SEC
         try:
-            info = msgspec.json.decode(await ask(), type=ApiAnswer)
+            said = msgspec.json.decode(await ask(), type=ApiVerdict)
         except (Unavailable, msgspec.MsgspecError):  # it may be slow, or we may not ask that
             return False
-        if info.error is None or info.error.err_code != NOT_AVAILABLE:
+        if said.error is None or said.error.err_code != NOT_AVAILABLE:
             self._stay_sec = STAY_SEC
             return False
         if now < self._leave_at:
