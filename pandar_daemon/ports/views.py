@@ -54,7 +54,7 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 class CheckpointLost(Exception):
-    """A generation is at another position, or gone: another process moved it; look again."""
+    """A generation is at another position, served no more, or gone: look again."""
 
 
 class ChangeRefused(Exception):

@@ -209,6 +209,9 @@ class Projector:
             async for batch in batches:
                 async with self._turn:
                     live = await self._stepping.together(live, told(batch))
+                if not all(at.live for at in live):  # others are served, swapped elsewhere
+                    self._swapped.set()
+                    return
                 await self._tell(live)
                 if len(batch) < BATCH_MAX:
                     await self._pace.kept()

@@ -297,6 +297,21 @@ async def test_models_are_rebuilt_together_beside_the_live_ones(database_url: st
         assert {at.generation for at in live} == {2}
 
 
+async def test_who_follows_notices_that_others_are_served_now(database_url: str) -> None:
+    """A rebuild elsewhere swapped all models: the next event reaches those, not the ones before."""
+    async with open_log(database_url) as log:
+        last = await log.add_lives(random_lives(16, 5))
+        feed = Feed(SilentBus(), log.store, poll_sec=0.01)
+        projector = Projector(log.store, feed, PgViews(log.database), poll_sec=3_600.0)
+        async with asyncio.timeout(60), running(projector.run()):
+            await projector.reached(last)
+            await log.projector().rebuild_all(MODELS)
+            last = await log.add_lives((n + 100, e) for n, e in random_lives(17, 1))
+            await projector.reached(last)
+            live = [at for at in await PgViews(log.database).checkpoints() if at.live]
+            assert {(at.generation, at.position) for at in live} == {(2, last)}
+
+
 async def test_models_at_different_positions_are_built_together(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

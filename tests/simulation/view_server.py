@@ -76,8 +76,8 @@ class ViewServer:
     def ready(self, move: Move) -> Generation:
         """Return the generation a move is of; raises unless it can be applied now."""
         mine = self.find(move.at)
-        if mine is None or mine.position != move.at.position:
-            at = move.at
+        at = move.at
+        if mine is None or mine.position != at.position or (at.live and not mine.live):
             msg = f"{at.model} generation {at.generation} is not at {at.position} any more"
             raise CheckpointLost(msg)
         for change in move.step.changes:

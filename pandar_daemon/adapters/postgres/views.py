@@ -169,6 +169,7 @@ async def _move(connection: PoolConnectionProxy, moves: Sequence[Move]) -> None:
         query("move_checkpoints"),
         [move.at.model for move in moves],
         [move.at.generation for move in moves],
+        [move.at.live for move in moves],
         [move.at.position for move in moves],
         [move.step.position for move in moves],
     )

@@ -7,11 +7,12 @@ WITH alone AS MATERIALIZED (
         THEN pg_advisory_xact_lock(hashtextextended('pandar.checkpoints', 0))
     END
 ), wanted AS MATERIALIZED (
-    SELECT w.* FROM alone, unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[])
-        AS w (model, generation, was, becomes)
+    SELECT w.* FROM alone, unnest($1::text[], $2::integer[], $3::boolean[], $4::bigint[], $5::bigint[])
+        AS w (model, generation, live, was, becomes)
 ), moved AS (
     UPDATE read_models r SET position = w.becomes FROM wanted w
-    WHERE r.model = w.model AND r.generation = w.generation AND r.position = w.was
+    WHERE r.model = w.model AND r.generation = w.generation
+        AND (r.live OR NOT w.live) AND r.position = w.was
     RETURNING 1
 )
 SELECT count(*) AS moved, set_config('synchronous_commit', 'off', true) FROM moved
