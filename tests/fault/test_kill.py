@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,16 +19,13 @@ from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.config import Settings
 from pandar_daemon.services.asking import Asker
 from pandar_daemon.wiring.parts import tokens
+from tests.support.backlog import RETRY, ROLES, TASKS, Load
 from tests.support.daemon import Roles
 from tests.support.load import PAUSE_SEC, all_over, asking, file_task, insist, marks_of
 from tests.support.servers import TestServers
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
-
-ROLES = ("commands", "relay", "projector", "runner", "scheduler", "reaper")
-TASKS = 40
-RETRY = {"max_retries": 3, "on_lost": "retry"}
 
 
 @pytest.fixture
@@ -56,6 +53,12 @@ async def owner(token: str, nats_url: str) -> AsyncIterator[Asker]:
         yield asker
 
 
+@pytest.fixture
+def load(roles: Roles, owner: Asker, database_url: str, tmp_path: Path) -> Load:
+    """Return a load that is not filed yet."""
+    return Load(roles, owner, database_url, tmp_path / "marks")
+
+
 async def types_of(database_url: str, stream: str) -> Counter[str]:
     """Return how often each type of event is in a stream."""
     connection = await asyncpg.connect(database_url)
@@ -66,79 +69,28 @@ async def types_of(database_url: str, stream: str) -> Counter[str]:
     return Counter(row["type"] for row in rows)
 
 
-async def check(roles: Roles, database_url: str, streams: Sequence[str], marks: Path) -> None:
-    """Every answered task was stored once and ran each attempt once; `pandar verify` is clean."""
-    assert len(set(streams)) == len(streams)
-    check_marks(marks)
-    connection = await asyncpg.connect(database_url)
-    try:
-        created = await connection.fetchval(
-            "SELECT count(*) FROM events WHERE type = 'task.created'"
-        )
-        completed = await connection.fetchval(
-            "SELECT count(DISTINCT stream) FROM events WHERE type = 'task.completed'"
-        )
-    finally:
-        await connection.close()
-    assert created == len(streams)
-    assert completed == len(streams)
-    code, printed = await roles.run("verify", "--json")
-    assert code == 0, printed
-
-
-def check_marks(marks: Path) -> None:
-    """No attempt ran twice."""
-    twice = {mark: n for mark, n in marks_of(marks).items() if n > 1}
-    assert not twice, f"ran more than once: {twice}"
-
-
-async def settled(roles: Roles, database_url: str, streams: Sequence[str], marks: Path) -> None:
-    """Wait until every task is over, then check them."""
-    await all_over(database_url, streams)
-    await check(roles, database_url, streams, marks)
-
-
-async def file_all(owner: Asker, marks: Path, command: str = "sleep 0.05") -> list[do.Accepted]:
-    """File the load, eight at a time."""
-    gate = asyncio.Semaphore(8)
-
-    async def one(n: int) -> do.Accepted:
-        async with gate:
-            return await file_task(owner, n, marks, RETRY, command)
-
-    return await asyncio.gather(*(one(n) for n in range(TASKS)))
-
-
 @pytest.mark.parametrize("victim", ["commands", "relay", "projector", "runner"])
-async def test_killed_role_heals(
-    roles: Roles, owner: Asker, database_url: str, tmp_path: Path, victim: str
-) -> None:
+async def test_killed_role_heals(roles: Roles, load: Load, victim: str) -> None:
     """A role killed in the middle of the load and started again leaves no trace in the results."""
-    marks = tmp_path / "marks"
-    filing = asyncio.create_task(file_all(owner, marks))
-    await until(lambda: len(marks_of(marks)) >= TASKS // 8)
+    filing = await load.under_way()
     await roles.kill(victim)
     await roles.start(victim)
-    tasks = await filing
-    await settled(roles, database_url, [task.stream for task in tasks], marks)
+    await filing
+    await load.settled()
 
 
 @pytest.mark.parametrize("victim", ["nats", "postgres"])
-async def test_killed_server_heals(
-    servers: TestServers, roles: Roles, owner: Asker, database_url: str, tmp_path: Path, victim: str
-) -> None:
+async def test_killed_server_heals(servers: TestServers, load: Load, victim: str) -> None:
     """A server killed in the middle of the load and started again loses nothing either."""
-    marks = tmp_path / "marks"
-    filing = asyncio.create_task(file_all(owner, marks))
-    await until(lambda: len(marks_of(marks)) >= TASKS // 8)
+    filing = await load.under_way()
     if victim == "nats":
         await servers.kill_nats()
         await servers.start_nats()
     else:
         await servers.kill_postgres()
         await servers.start_postgres()
-    tasks = await filing
-    await settled(roles, database_url, [task.stream for task in tasks], marks)
+    await filing
+    await load.settled()
 
 
 # --- the api, under a load of HTTP requests ---
@@ -176,24 +128,21 @@ async def post_all(session: aiohttp.ClientSession, marks: Path, told: list[int])
     return await asyncio.gather(*(one(n) for n in range(TASKS)))
 
 
-async def test_killed_api_loses_no_request(
-    roles: Roles, token: str, database_url: str, tmp_path: Path
-) -> None:
+async def test_killed_api_loses_no_request(roles: Roles, token: str, load: Load) -> None:
     """What was asked under an Idempotency-Key is there once, and a repeat names the same task."""
     await roles.start("api")
-    marks = tmp_path / "marks"
     headers = {"Authorization": f"Bearer {token}"}
     base_url = f"http://127.0.0.1:{roles.http_port}"
     async with aiohttp.ClientSession(base_url, headers=headers) as session:
         told: list[int] = []
-        posting = asyncio.create_task(post_all(session, marks, told))
+        posting = asyncio.create_task(post_all(session, load.marks, told))
         await until(lambda: len(told) >= TASKS // 4)
         await roles.kill("api")
         assert not posting.done(), "all was filed before the api was killed"
         await roles.start("api")
         tasks = await posting
-        assert await post_all(session, marks, told) == tasks
-    await settled(roles, database_url, [f"task-{task}" for task in tasks], marks)
+        assert await post_all(session, load.marks, told) == tasks
+    await load.settled([f"task-{task}" for task in tasks])
 
 
 # --- those who turn time into commands ---
@@ -213,10 +162,10 @@ async def schedule(owner: Asker, n: int, at: datetime, marks: Path) -> do.Accept
 
 
 async def test_killed_scheduler_starts_all_that_is_due_once(
-    roles: Roles, owner: Asker, database_url: str, tmp_path: Path
+    roles: Roles, owner: Asker, load: Load
 ) -> None:
     """Killed when the first of many is due, it is replaced, and each is started exactly once."""
-    marks = tmp_path / "marks"
+    marks = load.marks
     first = datetime.now(UTC) + timedelta(seconds=1)
     times = [first + timedelta(seconds=n / 10) for n in range(TASKS // 2)]
     filing = (schedule(owner, n, at, marks) for n, at in enumerate(times))
@@ -225,17 +174,15 @@ async def test_killed_scheduler_starts_all_that_is_due_once(
     await roles.kill("scheduler")
     assert len(marks_of(marks)) < len(streams), "all was started before the scheduler was killed"
     await roles.start("scheduler")
-    await settled(roles, database_url, streams, marks)
+    await load.settled(streams)
     for stream in streams:
-        types = await types_of(database_url, stream)
+        types = await types_of(load.database_url, stream)
         assert (types["task.start_requested"], types["task.started"]) == (1, 1)
 
 
-async def test_killed_reaper_still_finds_the_lost(
-    roles: Roles, owner: Asker, database_url: str, tmp_path: Path
-) -> None:
+async def test_killed_reaper_still_finds_the_lost(roles: Roles, owner: Asker, load: Load) -> None:
     """Leases that ran out while there was no reaper are found by the next one, each once."""
-    marks = tmp_path / "marks"
+    marks = load.marks
     lost = {"on_lost": "fail"}
     filing = (file_task(owner, n, marks, lost, "sleep 600") for n in range(4))
     streams = [task.stream for task in await asyncio.gather(*filing)]
@@ -243,10 +190,9 @@ async def test_killed_reaper_still_finds_the_lost(
     await roles.kill("reaper")
     await roles.kill("runner")
     await roles.start("reaper", "runner")
-    await all_over(database_url, streams)
+    await all_over(load.database_url, streams)
     for stream in streams:
-        types = await types_of(database_url, stream)
+        types = await types_of(load.database_url, stream)
         assert (types["task.execution_lost"], types["task.failed"]) == (1, 1)
-    check_marks(marks)
-    code, printed = await roles.run("verify", "--json")
-    assert code == 0, printed
+    load.ran_once()
+    await load.verified()
