@@ -19,8 +19,7 @@ from bench.site import Site
 from events import commands as do
 from events import subjects
 from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.lifecycle import run_until
-from pandar_daemon.wiring.roles import doors, services
+from tests.support.in_process import in_process
 from tests.support.load import asking
 
 PART = "command"
@@ -60,18 +59,12 @@ async def answers(pandar: Daemon, scale: Scale) -> list[Figure]:
 async def answers_near(servers: Site, scale: Scale) -> list[Figure]:
     """Return the figures of commands that the API and the runner of a `pandar up` give."""
     url = await servers.create("near")
-    stop, opened = asyncio.Event(), asyncio.Semaphore(0)
-    async with servers.parts("near") as made:
-        serving = asyncio.create_task(run_until(stop, services(made, _ROLES, opened.release)))
-        for _ in range(doors(_ROLES)):
-            await opened.acquire()
+    async with servers.parts("near") as made, in_process(made, _ROLES):
         asker = made.asker("1", "admin")
         body = msgspec.json.encode(do.CreateProject(name="near"))
         await asker.ask(subjects.command("project.create"), body, "bench-project")
         async with _one_row(url) as commit:
             taken = await _in_turn(asker, commit, scale.asks)
-        stop.set()
-        await serving
     await servers.drop("near")
     return taken.figures(NEAR, at_most(2))
 

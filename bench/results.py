@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -49,8 +50,15 @@ def setting(module: str, arguments: Sequence[str], data: Path) -> Setting:
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         machine=machine.machine(data),
         versions=machine.versions(),
-        command=shlex.join(["python", "-m", module, *arguments]),
+        command=_command(module, arguments),
     )
+
+
+def _command(module: str, arguments: Sequence[str]) -> str:
+    """Return the command of a run, without the place on this machine where its data lay."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data")
+    return shlex.join(["python", "-m", module, *parser.parse_known_args(arguments)[1]])
 
 
 def show(setting: Setting, figures: Sequence[Figure]) -> None:

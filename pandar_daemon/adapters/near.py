@@ -9,18 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
+from events.problem import Problem
+from pandar_daemon.adapters.nats.connection import LATE
 from pandar_daemon.adapters.nats.in_hand import InHand
-from pandar_daemon.adapters.nats.messages import INTERNAL
+from pandar_daemon.adapters.nats.messages import outcome
+from pandar_daemon.adapters.nats.service import IN_HAND_MAX
 from pandar_daemon.domain.refusals import Refusal, Unavailable
 from pandar_daemon.ports import Handler, Headers, Message, Sender
-
-log = structlog.get_logger(__name__)
-
-IN_HAND_MAX = 512
-"""As at the door on the bus: one more is refused at once, so that none waits unseen."""
-_LATE = "no answer came in time; ask again"
 
 
 class NearDoor:
@@ -28,7 +23,6 @@ class NearDoor:
 
     def __init__(self, far: Sender, *, in_hand: int = IN_HAND_MAX) -> None:
         self._far = far
-        self._limit = in_hand
         self._in_hand = InHand(in_hand)
         self._handler: Handler | None = None
 
@@ -53,8 +47,7 @@ class NearDoor:
         if handler is None:
             return await self._far.ask(subject, body, headers=headers, timeout_sec=timeout_sec)
         if self._in_hand.free <= 0:
-            busy = Unavailable(f"{self._limit} requests are being worked on; ask again later")
-            raise Refusal(busy.problem)
+            raise Refusal(self._in_hand.full())
         named = {name.lower(): value for name, value in (headers or {}).items()}
         asked = Message(subject=subject, body=body, headers=named)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -63,27 +56,24 @@ class NearDoor:
             async with asyncio.timeout(timeout_sec):
                 return await answer
         except TimeoutError:
-            raise Unavailable(_LATE) from None
+            raise Unavailable(LATE) from None
 
 
 async def _work(handler: Handler, asked: Message, answer: asyncio.Future[bytes]) -> None:
     """Let the handler answer; a refusal is told as it would arrive by the bus."""
     try:
-        body = await handler(asked)
-    except Refusal as refusal:
-        _fail(answer, Refusal(refusal.problem))
+        said = await outcome(handler, asked)
     except asyncio.CancelledError:
-        _fail(answer, Unavailable(_LATE))
+        _settle(answer, Unavailable(LATE))
         raise
-    except Exception:
-        log.exception("request.failed", subject=asked.subject)
-        _fail(answer, Refusal(INTERNAL))
-    else:
-        if not answer.done():
-            answer.set_result(body)
+    _settle(answer, Refusal(said) if isinstance(said, Problem) else said)
 
 
-def _fail(answer: asyncio.Future[bytes], refusal: Refusal) -> None:
+def _settle(answer: asyncio.Future[bytes], said: bytes | Refusal) -> None:
     """Tell who asked, if somebody still waits."""
-    if not answer.done():
-        answer.set_exception(refusal)
+    if answer.done():
+        return
+    if isinstance(said, Refusal):
+        answer.set_exception(said)
+    else:
+        answer.set_result(said)

@@ -20,6 +20,7 @@ from pandar_daemon.domain.options import TaskOptions
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.ports import Clock
 from pandar_daemon.services.line import Line
+from pandar_daemon.services.pauses import moment
 
 log = structlog.get_logger(__name__)
 
@@ -119,9 +120,7 @@ class Consent:
             yield decided
             if decided.decision is not None:
                 return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SEC):
-                    await self._hinted.wait()
+            await moment(self._hinted, LOOK_SEC)
 
     async def decision(self, confirmation_id: UUID) -> Decided:
         """Return what is decided, however long that takes; raises the `Refusal` as `looks` does."""

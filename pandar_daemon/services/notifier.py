@@ -18,7 +18,7 @@ the same messages, under the same ids.
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -40,6 +40,7 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.delivery import Deliverer
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.services.leading import Lead
+from pandar_daemon.services.pauses import moment
 
 log = structlog.get_logger(__name__)
 
@@ -124,9 +125,7 @@ class Notifier:
                 recover_at = self._clock.boottime() + RECOVER_SEC
             deliverer.news.clear()
             pause = await deliverer.step()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(pause, TICK_SEC)):
-                    await deliverer.news.wait()
+            await moment(deliverer.news, min(pause, TICK_SEC))
         return False
 
     async def _recover(self) -> None:

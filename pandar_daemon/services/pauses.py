@@ -1,8 +1,10 @@
-"""How long to wait before trying again."""
+"""How long to wait: before trying again, or for what may not happen."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 FIRST_SEC = 0.1
 LAST_SEC = 2.0
@@ -14,3 +16,11 @@ def pauses(first_sec: float = FIRST_SEC, last_sec: float = LAST_SEC) -> Iterator
     while True:
         yield pause
         pause = min(pause * 2, last_sec)
+
+
+async def moment(event: asyncio.Event, seconds: float | None) -> None:
+    """Return when the event is set, clearing it, or after so long (``None``: never)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    event.clear()

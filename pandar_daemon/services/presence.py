@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
 
 from events import subjects
 from pandar_daemon.ports import Wire
+from pandar_daemon.services.pauses import moment
 
 HEARTBEAT_SEC = 5.0
 
@@ -30,11 +30,3 @@ async def show(wire: Wire, presence: Callable[[], Presence], news: asyncio.Event
         seen = presence()
         await wire.publish(subjects.heartbeat(seen.runner_id), msgspec.json.encode(seen))
         await moment(news, HEARTBEAT_SEC)
-
-
-async def moment(event: asyncio.Event, seconds: float | None) -> None:
-    """Return when the event is set, clearing it, or after so long (``None``: only then)."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    event.clear()

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 import structlog
 from msgspec import Struct
@@ -36,6 +36,7 @@ from pandar_daemon.ports import Checkpoint, CheckpointLost, EventStore, Views
 from pandar_daemon.services.feed import Feed
 from pandar_daemon.services.lifecycle import heed_cancellation
 from pandar_daemon.services.pace import Pace
+from pandar_daemon.services.pauses import moment
 from pandar_daemon.services.rebuilding import Rebuilding
 from pandar_daemon.services.stepping import Stepping, side_by_side, told
 from projections.base import ReadModel
@@ -191,10 +192,7 @@ class Projector:
         while True:
             for at in over:
                 await self._views.discard(at)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._poll_sec):
-                    await self._swapped.wait()
-            self._swapped.clear()
+            await moment(self._swapped, self._poll_sec)
             seen = await self._survey()
             if seen.names() != round_.names():
                 return

@@ -46,7 +46,8 @@ from pandar_daemon.services.git import Git
 from pandar_daemon.services.git_access import forget_keys
 from pandar_daemon.services.means import Means
 from pandar_daemon.services.openings import Openings
-from pandar_daemon.services.presence import Presence, moment, show
+from pandar_daemon.services.pauses import moment
+from pandar_daemon.services.presence import Presence, show
 from pandar_daemon.services.publisher import publish
 from pandar_daemon.services.runner_calls import CLAIM_WAIT_SEC, RunnerCalls
 from pandar_daemon.services.trees import Trees

@@ -143,10 +143,10 @@ async def _is_closed(sender: Sender) -> bool:
 
 async def test_what_was_begun_is_done_though_nobody_waits(way: Way) -> None:
     """Who asked gives up, or is cancelled: the command is carried out to its end all the same."""
-    begun, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Semaphore(0)
+    begun, go, ended = asyncio.Semaphore(0), asyncio.Event(), asyncio.Semaphore(0)
 
     async def handler(_: Message) -> bytes:
-        begun.set()
+        begun.release()
         await go.wait()
         ended.release()
         return b""
@@ -155,11 +155,11 @@ async def test_what_was_begun_is_done_though_nobody_waits(way: Way) -> None:
         with pytest.raises(Unavailable, match="in time"):
             await way.sender.ask(START, b"", timeout_sec=0.05)
         asking = asyncio.create_task(way.sender.ask(START, b"", timeout_sec=PATIENCE_SEC))
-        await begun.wait()
-        await asyncio.sleep(0)
-        asking.cancel()
-        go.set()
         async with asyncio.timeout(PATIENCE_SEC):
+            await begun.acquire()
+            await begun.acquire()
+            asking.cancel()
+            go.set()
             await ended.acquire()
             await ended.acquire()
 

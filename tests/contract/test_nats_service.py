@@ -34,19 +34,6 @@ async def echo(message: Message) -> bytes:
     ).encode()
 
 
-async def test_it_answers_every_action_and_hands_over_headers_in_lower_case(nats_url: str) -> None:
-    """Each command and each runner action has an endpoint."""
-    async with connected(nats_url) as connection, serving(ServiceDoor(connection), echo):
-        sender = NatsSender(connection)
-        asked = [subjects.command(action, 1, 42) for action in ACTIONS]
-        asked += [subjects.run(action, "runner-1") for action in RUNNER_ACTIONS]
-        for subject in asked:
-            answer = json.loads(
-                await sender.ask(subject, b"{}", headers={"Pandar-Command-Id": "c-1"})
-            )
-            assert answer == [subject, "{}", {"pandar-command-id": "c-1"}]
-
-
 async def test_a_refusal_is_told_by_headers_too(nats_url: str) -> None:
     """As NATS services do: their headers say the status."""
 

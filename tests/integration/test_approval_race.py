@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,12 +22,11 @@ from pandar_daemon.adapters.nats.sender import NatsSender
 from pandar_daemon.config import Settings
 from pandar_daemon.domain.refusals import Refusal
 from pandar_daemon.services.asking import Asker
-from pandar_daemon.services.lifecycle import run_until
 from pandar_daemon.wiring.parts import parts
 from pandar_daemon.wiring.places import Place
-from pandar_daemon.wiring.roles import services
-from tests.support.api import PATIENCE_SEC, Api, Person, running_api
+from tests.support.api import Api, Person, running_api
 from tests.support.approvals import Seen, Visitor, Waiting, asked, running
+from tests.support.in_process import in_process
 
 pytestmark = [
     pytest.mark.servers,
@@ -86,19 +85,9 @@ async def api(database_url: str, nats_url: str, tmp_path: Path) -> AsyncIterator
 @asynccontextmanager
 async def _another(database_url: str, nats_url: str, data: Path) -> AsyncIterator[None]:
     """Answer commands beside the others: with connections and memories of its own."""
-    stop, opened = asyncio.Event(), asyncio.Semaphore(0)
     place = Place(database_url=database_url, nats_url=nats_url)
-    async with AsyncExitStack() as stack:
-        made = await stack.enter_async_context(parts(Settings(data=data), place, "other"))
-        serving = asyncio.create_task(run_until(stop, services(made, ["commands"], opened.release)))
-        try:
-            async with asyncio.timeout(PATIENCE_SEC):
-                await opened.acquire()
-                await opened.acquire()
-            yield
-        finally:
-            stop.set()
-            await asyncio.wait({serving})
+    async with parts(Settings(data=data), place, "other") as made, in_process(made, ["commands"]):
+        yield
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,16 @@ from events.running import Outcome
 from events.task import FailureKind
 from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.nats.connection import NatsConnection
-from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.services.room import Room
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
 from tests.contract.test_folders import private_mounts
-from tests.support.bus import connected, serving
 from tests.support.daemon_script import DaemonScript
-from tests.support.runners import CLOCK, runner_on, running
+from tests.support.runners import CLOCK, bus, runner_on, running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
+__all__ = ["bus"]  # a fixture
 FILL = "n=0; while :; do n=$((n+1)); head -c 1000000 /dev/zero > fill-$n; done"
 
 
@@ -32,13 +30,6 @@ FILL = "n=0; while :; do n=$((n+1)); head -c 1000000 /dev/zero > fill-$n; done"
 def daemon() -> DaemonScript:
     """Return a daemon that holds every lease."""
     return DaemonScript()
-
-
-@pytest.fixture
-async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnection]:
-    """Return a connection to a bus on which the daemon answers."""
-    async with connected(nats_url) as connection, serving(ServiceDoor(connection), daemon.handle):
-        yield connection
 
 
 def runner_with_room(bus: NatsConnection, data: Path, reserve_bytes: int) -> Runner:

@@ -15,14 +15,13 @@ import pytest
 from events.calls import ToolCall
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from tests.integration.test_runner import (
-    bus,
     daemon,
     stored,
     workspace,
 )
 from tests.support.agent_tasks import at_work, following
 from tests.support.daemon_script import DaemonScript
-from tests.support.runners import runner_on, running
+from tests.support.runners import bus, runner_on, running
 from tests.support.secrets_seen import JWT, LINES, SHAPED
 from tests.support.up import Up, up
 from tests.support.waiting import until

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -24,11 +23,12 @@ from pandar_daemon.ports import OutputKey
 from pandar_daemon.ports.sandbox import PROXY_URL
 from tests.support.bus import connected, nats_process, serving
 from tests.support.daemon_script import DaemonScript
-from tests.support.runners import runner_on, running
+from tests.support.runners import bus, runner_on, running
 from tests.support.trees import LEFT, LEFTOVERS, is_frozen, running_in
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
+__all__ = ["bus"]  # a fixture
 CLOCK = SystemClock()
 
 
@@ -36,13 +36,6 @@ CLOCK = SystemClock()
 def daemon() -> DaemonScript:
     """Return a daemon that holds every lease until told otherwise."""
     return DaemonScript()
-
-
-@pytest.fixture
-async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnection]:
-    """Return a connection to a bus on which the daemon answers."""
-    async with connected(nats_url) as connection, serving(ServiceDoor(connection), daemon.handle):
-        yield connection
 
 
 async def stored(bus: NatsConnection, task_id: int = 1, attempt: int = 1) -> bytes:

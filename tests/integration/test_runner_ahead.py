@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
@@ -15,17 +15,17 @@ from msgspec import Struct
 from events import subjects
 from events.running import Claim, LeaseState, Renew
 from pandar_daemon.adapters.nats.connection import NatsConnection
-from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.services import ahead
 from pandar_daemon.services.ahead import BRIEF_SEC
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.services.runner_calls import CLAIM_WAIT_SEC
-from tests.support.bus import PATIENCE_SEC, connected, serving
+from tests.support.bus import PATIENCE_SEC
 from tests.support.daemon_script import DaemonScript
-from tests.support.runners import runner_on, running
+from tests.support.runners import bus, runner_on, running
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
+__all__ = ["bus"]  # a fixture
 SLOTS = 2
 LASTS = "touch began; while [ ! -e go ]; do sleep 0.01; done"
 
@@ -42,41 +42,61 @@ def daemon() -> DaemonScript:
     return DaemonScript(ttl_sec=60.0)
 
 
-@pytest.fixture
-async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnection]:
-    """Return a connection to a bus on which the daemon answers."""
-    async with connected(nats_url) as connection, serving(ServiceDoor(connection), daemon.handle):
-        yield connection
-
-
 class Busy(Struct):
     """A runner whose slots are all taken until `go`, and that claimed as many again."""
 
     runner: Runner
     data: Path
-    before: list[UUID]
     lasting: list[UUID]
     waiting: list[UUID]
     more: UUID
 
     def go(self) -> None:
         """Let what runs end."""
-        for n in range(SLOTS):
-            (self.data / f"workspaces/task-{len(self.before) + n + 1}/go").touch()
+        go(self.data)
+
+
+def go(data: Path) -> None:
+    """Let what lasts on a runner end."""
+    for began in data.glob("workspaces/*/began"):
+        began.with_name("go").touch()
+
+
+@asynccontextmanager
+async def brief(
+    bus: NatsConnection, daemon: DaemonScript, data: Path, has_room: Callable[[], bool]
+) -> AsyncIterator[Runner]:
+    """Run one that found all before brief, and has nothing to do."""
+    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
+    async with running(runner_on(bus, data, slots=SLOTS, has_room=has_room)) as runner:
+        await until(lambda: daemon.finished.keys() == {*before})
+        yield runner
+
+
+async def lasting_on(daemon: DaemonScript, data: Path) -> list[UUID]:
+    """Let all its slots be taken until `go`."""
+    lasting = [daemon.offer(LASTS) for _ in range(SLOTS)]
+    await until(lambda: len(list(data.glob("workspaces/*/began"))) == SLOTS)
+    return lasting
 
 
 @asynccontextmanager
 async def busy(bus: NatsConnection, daemon: DaemonScript, data: Path) -> AsyncIterator[Busy]:
-    """Run one that found all before brief."""
-    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
-    async with running(runner_on(bus, data, slots=SLOTS)) as runner:
-        await until(lambda: daemon.finished.keys() == {*before})
-        lasting = [daemon.offer(LASTS) for _ in range(SLOTS)]
-        await until(lambda: len(list(data.glob("workspaces/*/began"))) == SLOTS)
+    """Run one with all slots taken, and as many again claimed."""
+    async with brief(bus, daemon, data, lambda: True) as runner:
+        lasting = await lasting_on(daemon, data)
         waiting = [daemon.offer("true") for _ in range(SLOTS)]
         more = daemon.offer("true")
         await until(lambda: daemon.ungiven == [more])
-        yield Busy(runner, data, before, lasting, waiting, more)
+        yield Busy(runner, data, lasting, waiting, more)
+
+
+async def claim_that_waits(daemon: DaemonScript) -> asyncio.Event:
+    """Return once a claim was asked for; it, and any other, is answered when this is set."""
+    answered = daemon.silent["claim"] = asyncio.Event()
+    asked = len(daemon.requests("claim"))
+    await until(lambda: len(daemon.requests("claim")) > asked)
+    return answered
 
 
 async def held(bus: NatsConnection, daemon: DaemonScript, runner: Runner) -> set[UUID]:
@@ -145,15 +165,11 @@ async def test_nothing_is_begun_without_room(
 ) -> None:
     """A full disk keeps out what was claimed already; it begins when there is room again."""
     has_room = True
-    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
-    async with running(runner_on(bus, tmp_path, slots=SLOTS, has_room=lambda: has_room)) as runner:
-        await until(lambda: daemon.finished.keys() == {*before})
-        claims = daemon.silent["claim"] = asyncio.Event()
-        asked = len(daemon.requests("claim"))
-        await until(lambda: len(daemon.requests("claim")) > asked)
+    async with brief(bus, daemon, tmp_path, lambda: has_room) as runner:
+        answered = await claim_that_waits(daemon)
         has_room = False
         late = daemon.offer("true")
-        claims.set()
+        answered.set()
         await until(lambda: not daemon.ungiven)
         await bus.echo(timeout_sec=PATIENCE_SEC)
         assert runner.running == 0
@@ -166,21 +182,15 @@ async def test_room_that_returns_while_a_claim_waits_is_noticed(
 ) -> None:
     """Nobody need answer that claim for what waits to begin."""
     has_room = True
-    before = [daemon.offer("true") for _ in range(ahead.SAMPLE)]
-    async with running(runner_on(bus, tmp_path, slots=SLOTS, has_room=lambda: has_room)) as runner:
-        await until(lambda: daemon.finished.keys() == {*before})
-        lasting = [daemon.offer(LASTS) for _ in range(SLOTS)]
-        await until(lambda: len(list(tmp_path.glob("workspaces/*/began"))) == SLOTS)
+    async with brief(bus, daemon, tmp_path, lambda: has_room) as runner:
+        lasting = await lasting_on(daemon, tmp_path)
         waits = daemon.offer("true")
         await until(lambda: not daemon.ungiven)
-        claims = daemon.silent["claim"] = asyncio.Event()
-        asked = len(daemon.requests("claim"))
-        await until(lambda: len(daemon.requests("claim")) > asked)
+        answered = await claim_that_waits(daemon)
         has_room = False
-        for n in range(SLOTS):
-            (tmp_path / f"workspaces/task-{len(before) + n + 1}/go").touch()
+        go(tmp_path)
         await until(lambda: daemon.finished.keys() >= {*lasting})
         await until(lambda: not runner.executions)
         has_room = True
         await until(lambda: waits in daemon.finished)
-        claims.set()
+        answered.set()

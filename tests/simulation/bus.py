@@ -11,6 +11,7 @@ from uuid import UUID
 
 from events.envelope import Recorded
 from pandar_daemon.adapters.nats.buffer import Buffer
+from pandar_daemon.adapters.nats.connection import LATE
 from pandar_daemon.adapters.nats.messages import attempt, granted
 from pandar_daemon.domain.access import Principal, Role
 from pandar_daemon.domain.refusals import Unauthenticated, Unavailable
@@ -101,7 +102,7 @@ class SimSender:
                 self._begin(message, future)
                 return granted(await future)
         except TimeoutError:
-            raise Unavailable("no answer came in time; ask again") from None
+            raise Unavailable(LATE) from None
         finally:
             self._link.asked.pop(future, None)
 

@@ -32,14 +32,13 @@ from pandar_daemon.adapters.postgres.usage_reads import PgUsageReads
 from pandar_daemon.adapters.postgres.views import PgViews
 from pandar_daemon.config import Settings
 from pandar_daemon.ports import Chunk, OutputKey
-from pandar_daemon.services.lifecycle import run_until
 from pandar_daemon.services.tail import Tail
 from pandar_daemon.wiring.parts import Parts, own_token, parts
 from pandar_daemon.wiring.places import Place
-from pandar_daemon.wiring.roles import services
 from pandar_daemon.wiring.vaults import vault
 from projections.models import MODELS
 from tests.support.daemon import for_tests
+from tests.support.in_process import in_process
 from tests.support.sse import Stream, events
 
 Reply = aiohttp.ClientResponse
@@ -191,16 +190,11 @@ async def running_api(
     """Run the roles behind the API, and the API with these limits, while the context lasts."""
     for_tests(data)
     settings = Settings(data=data)
-    stop, open_doors = asyncio.Event(), asyncio.Semaphore(0)
     async with AsyncExitStack() as stack:
         made = await stack.enter_async_context(
             parts(settings, Place(database_url=database_url, nats_url=nats_url), "test")
         )
-        backs = asyncio.create_task(run_until(stop, services(made, roles, open_doors.release)))
-        stack.push_async_callback(_stopped, stop, backs)
-        for _ in range(2 if "commands" in roles else 0):
-            async with asyncio.timeout(PATIENCE_SEC):
-                await open_doors.acquire()
+        await stack.enter_async_context(in_process(made, roles))
         if "projector" in roles:
             await _served(PgViews(made.database))
         deps = _deps(made, limits or Limits(), hosts)
@@ -244,11 +238,6 @@ async def _served(views: PgViews) -> None:
     async with asyncio.timeout(PATIENCE_SEC):
         while sum(at.live for at in await views.checkpoints()) < len(MODELS):
             pass
-
-
-async def _stopped(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
-    stop.set()
-    await asyncio.wait({task})
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

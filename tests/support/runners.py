@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from pandar_daemon.adapters.agents.registry import Registry
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.disk.folders import DataFolders
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.outputs import NatsOutputs
 from pandar_daemon.adapters.nats.sender import NatsSender
+from pandar_daemon.adapters.nats.service import ServiceDoor
 from pandar_daemon.adapters.nats.wire import NatsWire
 from pandar_daemon.adapters.process.host import Host
 from pandar_daemon.adapters.process.spool import FileSpools
@@ -20,6 +23,8 @@ from pandar_daemon.services.asking import Asker
 from pandar_daemon.services.runner import Runner
 from pandar_daemon.telemetry import Metrics
 from tests.support.boxes import boxes_in
+from tests.support.bus import connected, serving
+from tests.support.daemon_script import DaemonScript
 
 CLOCK = SystemClock()
 
@@ -52,6 +57,13 @@ def runner_on(
         beside=beside,
         known=known,
     )
+
+
+@pytest.fixture
+async def bus(nats_url: str, daemon: DaemonScript) -> AsyncIterator[NatsConnection]:
+    """Return a connection to a bus on which the daemon answers."""
+    async with connected(nats_url) as connection, serving(ServiceDoor(connection), daemon.handle):
+        yield connection
 
 
 @asynccontextmanager

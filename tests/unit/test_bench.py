@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from bench.figures import HEADINGS, Figure, at_least, at_most, number, ratio, un
 from bench.load import main, summary, text
 from bench.loading import MISSING, NAMED_MAX, REFUSED, Report
 from bench.peers.environment import NAMES, versions
-from bench.results import BEGIN, END, SCALE, Setting, replaced, report
+from bench.results import BEGIN, END, SCALE, Setting, replaced, report, setting
 from bench.table import markdown, plain
 
 SETTING = Setting(date="2026-01-02", machine="2 x a", versions="b 1", command="python -m bench")
@@ -176,6 +177,13 @@ def test_report_names_its_setting_and_counts_its_goals() -> None:
     assert "Goals met: 1 of 2" in shown
     for part in (SETTING.date, SETTING.machine, SETTING.versions, SETTING.command, *HEADINGS):
         assert part in shown
+
+
+def test_setting_does_not_name_a_place_on_the_machine(tmp_path: Path) -> None:
+    """Where the servers had their data is left out of the command, all else is in it."""
+    given = ["--only", "near", "--data", str(tmp_path), "--write"]
+    assert setting("bench", given, tmp_path).command == "python -m bench --only near --write"
+    assert setting("bench", [f"--data={tmp_path}"], tmp_path).command == "python -m bench"
 
 
 def test_results_keep_what_people_wrote() -> None:

@@ -1,7 +1,7 @@
 """The HTTP API of Pandar: which path leads where, and how it is served.
 
-Reads come from the read models and the log; writes are commands. No handler writes
-anything itself.
+Reads come from the read models and the log; writes are commands. No handler writes anything
+itself.
 """
 
 from __future__ import annotations

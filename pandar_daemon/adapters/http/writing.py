@@ -1,6 +1,6 @@
 """Every write of the API: a command, sent with the caller's token, and its answer.
 
-The daemon behind the bus decides and appends. The body of an answer is then folded from the log
+Who answers commands decides and appends. The body of an answer is then folded from the log
 up to the command's own position, so that a caller sees exactly what they caused, and a repeated
 ``Idempotency-Key`` gives the same body again.
 """

@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 MISSES_MAX = 2
 DRAIN_SEC = 2.0
+LATE = "no answer came in time; ask again"
 
 
 class NoResponders(Unavailable):
@@ -212,7 +213,7 @@ class NatsConnection:
                 await self._up.wait()
                 answer = await (await self.begin(subject, body, headers))
         except TimeoutError:
-            raise Unavailable("no answer came in time; ask again") from None
+            raise Unavailable(LATE) from None
         if status_of(answer) == "503":
             raise NoResponders("nobody answers there now; ask again later")
         return answer
@@ -239,7 +240,7 @@ class NatsConnection:
                 await self.publish(subject, body, reply=f"{self._inbox}.{token}")
                 await last
         except TimeoutError:
-            raise Unavailable("no answer came in time; ask again") from None
+            raise Unavailable(LATE) from None
         finally:
             last.cancel()
             self._replies.forget(token)

@@ -8,6 +8,9 @@ from collections.abc import Coroutine
 import anyio
 import structlog
 
+from events.problem import Problem
+from pandar_daemon.domain.refusals import Unavailable
+
 log = structlog.get_logger(__name__)
 
 FINISH_SEC = 10.0
@@ -25,6 +28,10 @@ class InHand:
     def free(self) -> int:
         """Return how many more may be started."""
         return self._limit - len(self._tasks)
+
+    def full(self) -> Problem:
+        """Return what to answer when none may."""
+        return Unavailable(f"{self._limit} requests are being worked on; ask again later").problem
 
     async def room(self) -> None:
         """Return once at least one more may be started."""

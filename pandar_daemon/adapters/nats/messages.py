@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 ERROR_CODE = "Nats-Service-Error-Code"
 ERROR_TITLE = "Nats-Service-Error"
 
-INTERNAL = Problem(type="urn:pandar:problem:internal", title="Internal error", status=500)
+_INTERNAL = Problem(type="urn:pandar:problem:internal", title="Internal error", status=500)
 _SERVER_FAULT = 500
 
 
@@ -54,15 +54,21 @@ def refused(problem: Problem) -> Answer:
     )
 
 
-async def attempt(handler: Handler, asked: Message) -> Answer:
-    """Return the handler's answer; what it did not mean to raise is logged and not told."""
+async def outcome(handler: Handler, asked: Message) -> bytes | Problem:
+    """Return what a handler answers; what it did not mean to raise is logged and not told."""
     try:
-        return answered(await handler(asked))
+        return await handler(asked)
     except Refusal as refusal:
-        return refused(refusal.problem)
+        return refusal.problem
     except Exception:
         log.exception("request.failed", subject=asked.subject)
-        return refused(INTERNAL)
+        return _INTERNAL
+
+
+async def attempt(handler: Handler, asked: Message) -> Answer:
+    """Return the answer to what a handler was asked, whatever comes of it."""
+    said = await outcome(handler, asked)
+    return refused(said) if isinstance(said, Problem) else answered(said)
 
 
 def granted(answer: Message) -> bytes:

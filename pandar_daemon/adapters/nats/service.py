@@ -87,8 +87,7 @@ class ServiceDoor:
             in_hand.start(self._work(endpoint, handler, msg))
         else:
             endpoint.count(0.0, "busy")
-            busy = Unavailable(f"{self._limit} requests are being worked on; ask again later")
-            in_hand.start(self._reply(msg, refused(busy.problem)))
+            in_hand.start(self._reply(msg, refused(in_hand.full())))
 
     async def _work(self, endpoint: Endpoint, handler: Handler, msg: Msg) -> None:
         start = self._connection.clock.boottime()
