@@ -22,6 +22,9 @@ _PINGS = 'ping_interval: "1s", ping_max: 2'
 PATIENCE_SEC = 60.0
 _LOOK_SEC = 0.05
 
+Json = dict[str, Any]
+Is = Callable[[Json], bool]
+
 
 class NatsCluster:
     """Starts them, tells who leads a stream, and brings back whoever was killed."""
@@ -66,33 +69,35 @@ class NatsCluster:
 
     async def leader_of(self, stream: str) -> NatsProcess:
         """Return the member that leads a stream, once one does."""
-        told = await self._answer(f"STREAM.INFO.{stream}")
-        return self.members[told["cluster"]["leader"]]
+        return self.members[(await self._led(stream))["cluster"]["leader"]]
 
     async def led_by_another(self, stream: str, than: NatsProcess) -> None:
         """Return once a stream has another leader."""
-        await self._answer(
-            f"STREAM.INFO.{stream}", lambda told: told["cluster"]["leader"] != than.name
-        )
+        await self._led(stream, lambda told: told["cluster"]["leader"] != than.name)
 
     async def holds(self, stream: str, last: int) -> None:
         """Return once a stream has its message of this number."""
-        await self._answer(f"STREAM.INFO.{stream}", lambda told: told["state"]["last_seq"] >= last)
+        await self._led(stream, lambda told: told["state"]["last_seq"] >= last)
 
     async def in_step(self, stream: str) -> None:
         """Return once every member has all of a stream."""
-        await self._answer(f"STREAM.INFO.{stream}", _are_current)
+        await self._led(stream, _are_current)
 
-    async def _answer(
-        self, about: str, is_so: Callable[[dict[str, Any]], bool] = lambda _: True
-    ) -> dict[str, Any]:
+    async def _led(self, stream: str, is_so: Is = lambda _: True) -> Json:
+        """Return what a stream is, once it has a leader, as it may not at times, and it is so."""
+        return await self._answer(
+            f"STREAM.INFO.{stream}",
+            lambda told: bool(told["cluster"].get("leader")) and is_so(told),
+        )
+
+    async def _answer(self, about: str, is_so: Is = lambda _: True) -> Json:
         """Return what the API says, once it says no error and it is so."""
         async with asyncio.timeout(PATIENCE_SEC):
             while "error" in (told := await self._told(about)) or not is_so(told):  # noqa: ASYNC110 - others work
                 await asyncio.sleep(_LOOK_SEC)
             return told
 
-    async def _told(self, about: str) -> dict[str, Any]:
+    async def _told(self, about: str) -> Json:
         """Return what the API says; an error of our own while nobody leads."""
         client = await nats.connect(self.url.split(","))
         try:
@@ -100,7 +105,7 @@ class NatsCluster:
         except (nats.errors.TimeoutError, nats.errors.NoRespondersError):
             return {"error": "no answer"}
         else:
-            told: dict[str, Any] = json.loads(answer.data)
+            told: Json = json.loads(answer.data)
             return told
         finally:
             await client.close()
@@ -112,6 +117,6 @@ class NatsCluster:
             await way.close()
 
 
-def _are_current(told: dict[str, Any]) -> bool:
+def _are_current(told: Json) -> bool:
     others = told["cluster"].get("replicas", [])
     return len(others) == SIZE - 1 and all(one["current"] for one in others)
