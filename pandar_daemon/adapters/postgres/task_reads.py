@@ -13,6 +13,7 @@ from pandar_daemon.adapters.postgres import cursors
 from pandar_daemon.adapters.postgres.outages import reading
 from pandar_daemon.adapters.postgres.pool import Database
 from pandar_daemon.adapters.postgres.queries import query
+from pandar_daemon.adapters.postgres.task_letters import Letters
 from pandar_daemon.adapters.postgres.task_search import (
     COLUMNS,
     MANY,
@@ -42,6 +43,7 @@ class PgTaskReads:
         """Read through ``database``; ``clock`` tells whether a retry is due."""
         self._database = database
         self._clock = clock
+        self._letters = Letters(database)
 
     async def page(self, wanted: TaskFilter) -> Page:
         """Return one page; see `TaskReads.page`."""
@@ -68,6 +70,7 @@ class PgTaskReads:
         known = await self._known(asked)
         if known.tasks < MANY:
             return await self._all_matches(asked)
+        asked.frequent = await self._letters.among(known)
         found: list[int] = []
         span: Span | None = known.first()
         while span is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -59,6 +59,8 @@ class TaskQuery:
     def __init__(self, wanted: TaskFilter) -> None:
         """Raises `Invalid` for an unknown order."""
         self._wanted = wanted
+        self.frequent: Mapping[str, int] = {}
+        """How frequent letters are, as far as that is known: see `Letters`."""
         self._text = Text(storable(wanted.search or ""))
         if wanted.sort_by not in ORDERS and not (wanted.sort_by == RELEVANCE and wanted.search):
             rule = f"one of {', '.join(ORDERS)}; relevance only with a search"
@@ -87,7 +89,7 @@ class TaskQuery:
         conditions = [
             *self._filters(values),
             *_made(values, span, newest),
-            *self._text.sought(values),
+            *self._text.sought(values, self.frequent),
         ]
         if newest is not None and self._wanted.cursor is not None and self.is_newest_first:
             conditions.append(self._beyond(self._wanted.cursor, MADE, values))

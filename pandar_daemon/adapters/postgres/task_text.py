@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -17,11 +17,9 @@ _EXACT: Final = re.compile(r'"|(^|\s)-')
 _PLAIN: Final = re.compile(r"[a-z0-9]{3,}(\s+[a-z0-9]{3,})*", re.IGNORECASE | re.ASCII)
 """Words that all have to be there, and long enough for the index of letters."""
 _THREE: Final = 3
-_THREES: Final = 6
-"""So many sequences of three letters the index is asked for. It goes through all tasks that have
-one, for a millisecond or two among a million. Six leave few tasks but those with the words."""
-_OF_ONE: Final = 3
-"""So many of one word, from its beginning to its end: neighbours share letters and tell less."""
+_ASKED: Final = 5
+"""For so many sequences of three letters the index is asked. It goes through all tasks that have
+one, for half a millisecond among a million; five rare ones leave few but those with the words."""
 
 
 class Text(Struct, frozen=True):
@@ -53,21 +51,21 @@ class Text(Struct, frozen=True):
         query = f"websearch_to_tsquery('simple', {values.add(self.text, 'text')})"
         return f"({_has(values, self.text)} OR {_WORDS} @@ {query})"
 
-    def sought(self, values: Arguments) -> Iterator[str]:
+    def sought(self, values: Arguments, frequent: Mapping[str, int]) -> Iterator[str]:
         """Yield that condition so that an index is asked for no more letters than are worth it.
 
-        The whole word is looked for in the few tasks that have those.
+        ``frequent`` tells how many tasks of a sample have three letters; who is not there is rare.
+        The whole word is looked for in the few tasks that have what was asked for.
         """
         words = self._words
         if not words:
             yield self.literal(values)
             return
-        count = min(_OF_ONE, max(_THREES // len(words), 1))
+        asked = _rarest([word.lower() for word in words], frequent)
+        for letters in asked:
+            yield _has(values, letters)
         for word in words:
-            threes = _threes(word, count)
-            for letters in threes:
-                yield _has(values, letters)
-            if threes != [word]:
+            if word.lower() not in asked:
                 yield one_by_one(_has(values, word))
 
     def rank(self, values: Arguments) -> str:
@@ -85,13 +83,28 @@ def one_by_one(condition: str) -> str:
     return f"CASE WHEN {condition} THEN true ELSE false END"
 
 
-def _threes(word: str, count: int) -> list[str]:
-    """Return ``count`` sequences of three letters spread over a word; it, if it has no more."""
-    last = len(word) - _THREE
-    if last < count:
-        return [word]
-    step = last / max(count - 1, 1)
-    return [word[start : start + _THREE] for start in (round(n * step) for n in range(count))]
+def _rarest(words: Sequence[str], frequent: Mapping[str, int]) -> list[str]:
+    """Return the rarest three letters of all words, first to last, each once.
+
+    Neighbours share two letters and tell little more than one: at most one of them is taken. Of the
+    equally rare the first of each word come first.
+    """
+    places = [(at, n) for n, word in enumerate(words) for at in range(len(word) - _THREE + 1)]
+
+    def letters(place: tuple[int, int]) -> str:
+        at, n = place
+        return words[n][at : at + _THREE]
+
+    taken: list[tuple[int, int]] = []
+    found = dict[str, None]()
+    for at, n in sorted(places, key=lambda place: (frequent.get(letters(place), 0), place)):
+        if any(n == other and abs(at - there) == 1 for there, other in taken):
+            continue
+        taken.append((at, n))
+        found[letters((at, n))] = None
+        if len(found) == _ASKED:
+            break
+    return list(found)
 
 
 def _has(values: Arguments, text: str) -> str:
