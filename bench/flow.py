@@ -91,6 +91,7 @@ class Bench:
         return Relay(
             store=made.store,
             stream=self.stream,
+            told=made.live,
             leadership=made.leadership,
             bell=made.bell,
             clock=made.clock,

@@ -14,6 +14,7 @@ from pandar_daemon.ports.bus import (
     Message,
     Sender,
     StreamBehind,
+    Told,
     Wire,
 )
 from pandar_daemon.ports.channels import (
@@ -167,6 +168,7 @@ __all__ = [
     "Talk",
     "TaskFilter",
     "TaskReads",
+    "Told",
     "Upstream",
     "UsageBy",
     "UsageFilter",

@@ -120,3 +120,15 @@ class Live(Protocol):
     def follow(self) -> AbstractAsyncContextManager[AsyncIterator[Recorded]]:
         """Iterate over events from now on; a gap is for the reader to fill from the log."""
         ...
+
+
+class Told(Protocol):
+    """Those who follow `Live` in the process of whoever puts the events on the bus."""
+
+    def led_here(self) -> AbstractAsyncContextManager[None]:
+        """Meanwhile they hear what they are told, and nothing from the bus."""
+        ...
+
+    def tell(self, batch: Sequence[Recorded]) -> None:
+        """Let them have events of the log, in order."""
+        ...

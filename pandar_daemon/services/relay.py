@@ -22,7 +22,15 @@ import structlog
 
 from events.envelope import Recorded
 from pandar_daemon.domain.refusals import Unavailable
-from pandar_daemon.ports import Clock, EventStore, EventStream, Head, Leadership, StreamBehind
+from pandar_daemon.ports import (
+    Clock,
+    EventStore,
+    EventStream,
+    Head,
+    Leadership,
+    StreamBehind,
+    Told,
+)
 from pandar_daemon.services.bell import Bell
 from pandar_daemon.services.leading import Lead
 from pandar_daemon.telemetry import Metrics
@@ -55,15 +63,17 @@ class Relay:
         *,
         store: EventStore,
         stream: EventStream,
+        told: Told,
         leadership: Leadership,
         bell: Bell,
         clock: Clock,
         metrics: Metrics,
         holder: str,
     ) -> None:
-        """Publish ``store`` on ``stream`` while ``holder`` leads."""
+        """Publish ``store`` on ``stream``, and tell it to ``told``, while ``holder`` leads."""
         self._store = store
         self._stream = stream
+        self._told = told
         self._lead = Lead(leadership, clock, "relay", holder)
         self._bell = bell
         self._clock = clock
@@ -86,7 +96,13 @@ class Relay:
         """Publish until it is time to look anew; false without the lead, or out of step."""
         audit_at = self._clock.boottime() + AUDIT_SEC
         epoch = (await self._store.head()).epoch
-        last, grown = await self._open(epoch), True
+        last = await self._open(epoch)
+        async with self._told.led_here():
+            return await self._relay_after(last, epoch, audit_at)
+
+    async def _relay_after(self, last: int, epoch: int, audit_at: float) -> bool:
+        """Publish what comes after a position."""
+        grown = True
         while (now := self._clock.boottime()) < audit_at:
             if not await self._lead.held(LEAD_SEC):
                 return False
@@ -111,6 +127,7 @@ class Relay:
         if self._stream.up_since != self._opened:
             raise StreamBehind("the connection is another one")
         if batch:
+            self._told.tell(batch)
             last = await self._stream.publish(batch)
             self._is_sure = False
             self._metrics.relayed(len(batch))

@@ -222,6 +222,7 @@ def _relay(parts: Parts) -> list[Service]:
     relay = Relay(
         store=parts.store,
         stream=parts.event_stream(),
+        told=parts.live,
         leadership=parts.leadership,
         bell=parts.bell,
         clock=parts.clock,

@@ -22,7 +22,14 @@ from pandar_daemon.adapters.nats.jetstream_api import ConsumerConfig
 from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.domain.refusals import Unavailable
 from pandar_daemon.ports import StreamBehind
-from tests.support.bus import PATIENCE_SEC, connected, nats_process, recorded, renewal, send_raw
+from tests.support.bus import (
+    PATIENCE_SEC,
+    connected,
+    events,
+    nats_process,
+    recorded,
+    renewal,
+)
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.servers
@@ -46,11 +53,6 @@ async def stored(connection: NatsConnection, epoch: int) -> list[Recorded]:
             found.append(event)
         if len(batch) < 500:
             return found
-
-
-def events(first: int, last: int) -> list[Recorded]:
-    """Return the events of these positions."""
-    return [recorded(position) for position in range(first, last + 1)]
 
 
 @BOTH
@@ -319,42 +321,6 @@ async def test_events_cannot_be_deleted_or_purged(
             with pytest.raises(Unavailable):
                 await js.api(f"{request}.PANDAR_EVENTS_1", body)
         assert await stored(connection, 1) == events(1, 3)
-
-
-async def test_each_follower_hears_every_event(nats_url: str) -> None:
-    """One subscription serves them all: whoever leaves takes nothing from the others."""
-    async with connected(nats_url) as connection:
-        stream, live = NatsEventStream(connection), NatsLive(connection)
-        await stream.open(1)
-        async with live.follow() as first, asyncio.timeout(PATIENCE_SEC):
-            async with live.follow() as second:
-                await stream.publish(events(1, 1))
-                assert [await anext(first), await anext(second)] == [recorded(1)] * 2
-            await stream.publish(events(2, 2))
-            assert await anext(first) == recorded(2)
-        await stream.publish(events(3, 3))
-        async with live.follow() as again, asyncio.timeout(PATIENCE_SEC):
-            await stream.publish(events(4, 4))
-            assert await anext(again) == recorded(4)
-
-
-async def test_garbage_on_the_live_subject_is_left_out(nats_url: str) -> None:
-    """Forged, empty, binary, misplaced: only what the stream stored is passed on."""
-    forged = recorded(3)
-    async with connected(nats_url) as connection:
-        stream = NatsEventStream(connection)
-        await stream.open(1)
-        subject = subjects.event(forged).replace(subjects.EVENTS, subjects.LIVE_EVENTS)
-        async with NatsLive(connection).follow() as live, asyncio.timeout(PATIENCE_SEC):
-            await stream.publish(events(1, 1))
-            await connection.publish(subject, b"")
-            await connection.publish(subject, bytes(forged.data), cloudevents.encode(forged))
-            misplaced = {**cloudevents.encode(forged), "Nats-Sequence": "4"}
-            await connection.publish(subject, bytes(forged.data), misplaced)
-            await connection.publish(subject, b"\xff", {**misplaced, "Nats-Sequence": "3"})
-            await send_raw(nats_url, b"PUB pandar.v1.live.evt.\xff 2\r\nhi\r\n")
-            await stream.publish(events(2, 2))
-            assert [await anext(live), await anext(live)] == events(1, 2)
 
 
 async def relay(

@@ -250,6 +250,7 @@ async def test_new_work_wakes_a_waiting_claim(
         relay = Relay(
             store=store,
             stream=NatsEventStream(bus),
+            told=NatsLive(bus),
             leadership=PgLeadership(database),
             bell=bell,
             clock=one.clock,

@@ -19,6 +19,7 @@ from events.envelope import Recorded
 from pandar_daemon.adapters.nats.connection import NatsConnection
 from pandar_daemon.adapters.nats.events import NatsEventStream
 from pandar_daemon.adapters.nats.jetstream import JetStream
+from pandar_daemon.adapters.nats.live import NatsLive
 from pandar_daemon.adapters.nats.wire import NatsWire
 from pandar_daemon.adapters.postgres.leases import PgLeadership
 from pandar_daemon.config import ConfigError, Settings
@@ -41,6 +42,7 @@ class Site(Struct):
     log: Log
     bus: NatsConnection
     bell: Bell
+    live: NatsLive
     relay: Relay
     metrics: Metrics
     clock: ManualClock
@@ -99,16 +101,18 @@ async def site(
     """Yield a relay, not running; its stream is kept as on a server of our own, or safely."""
     async with open_log(database_url) as log, connected(nats_url, probe_sec=0.2) as bus:
         bell, metrics, clock = Bell(NatsWire(bus)), Metrics(), ManualClock()
+        live = NatsLive(bus)
         relay = Relay(
             store=log.store,
             stream=NatsEventStream(bus, lazily=lazily),
+            told=live,
             leadership=PgLeadership(log.database),
             bell=bell,
             clock=clock,
             metrics=metrics,
             holder=holder,
         )
-        yield Site(log, bus, bell, relay, metrics, clock)
+        yield Site(log, bus, bell, live, relay, metrics, clock)
 
 
 @pytest.fixture(autouse=True)
@@ -196,6 +200,20 @@ async def test_one_relay_leads_and_the_other_takes_over_in_order(
             await other.relayed()
             await until(lambda: other.measured("relay_published_total") == 10)
         await at.assert_same()
+
+
+async def test_who_follows_hears_whichever_relay_leads(
+    at: Site, database_url: str, nats_url: str
+) -> None:
+    """The one of its own process tells it, the other by the bus: each event, in order."""
+    async with site(database_url, nats_url, "other") as other, at.live.follow() as events:
+        for leader in (at, other, at):
+            async with running(leader.relay.run()):
+                await at.fill(5)
+                await leader.relayed()
+        async with asyncio.timeout(PATIENCE_SEC):
+            heard = [await anext(events) for _ in range(15)]
+        assert heard == await at.log.everything()
 
 
 async def test_a_killed_bus_loses_and_doubles_nothing(

@@ -69,6 +69,7 @@ class SimLive:
     def __init__(self, link: Link) -> None:
         self.room = 10_000
         self._link = link
+        self._told: set[Buffer[Recorded]] = set()
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[AsyncIterator[Recorded]]:
@@ -76,10 +77,23 @@ class SimLive:
         buffer: Buffer[Recorded] = Buffer(self.room)
         put: Callable[[Recorded], None] = lambda recorded: buffer.put(recorded)  # noqa: E731, PLW0108 - one a follower
         self._link.followers[put] = None
+        self._told.add(buffer)
         try:
             yield aiter(buffer)
         finally:
+            self._told.discard(buffer)
             self._link.followers.pop(put, None)
+
+    @asynccontextmanager
+    async def led_here(self) -> AsyncIterator[None]:
+        """See `Told.led_here`; no other role is in a simulated relay's process."""
+        yield
+
+    def tell(self, batch: Sequence[Recorded]) -> None:
+        """See `Told.tell`."""
+        for buffer in self._told:
+            for recorded in batch:
+                buffer.put(recorded)
 
 
 class SimSender:

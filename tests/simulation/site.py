@@ -226,6 +226,7 @@ def _relay(parts: Parts) -> list[Service]:
     relay = Relay(
         store=parts.store,
         stream=SimEventStream(parts.site.bus, parts.link),
+        told=parts.live,
         leadership=parts.leases,
         bell=parts.bell,
         clock=parts.clock,

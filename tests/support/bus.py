@@ -91,6 +91,11 @@ def recorded(
     )
 
 
+def events(first: int, last: int) -> list[Recorded]:
+    """Return the events of these positions."""
+    return [recorded(position) for position in range(first, last + 1)]
+
+
 def _event_id(position: int) -> UUID:
     return uuid7(1_767_000_000_000 + position, position.to_bytes(10, "big"))
 

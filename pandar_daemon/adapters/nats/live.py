@@ -1,10 +1,14 @@
-"""The `Live` port: events as the stream repeats them once they are stored."""
+"""The `Live` port: events as the stream repeats them once they are stored.
+
+Where the relay itself is in this process, it tells those who follow; what the bus would repeat to
+them is not asked for meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import anyio
 import structlog
@@ -29,6 +33,7 @@ class NatsLive:
         self._connection = connection
         self._buffer = buffer
         self._followers: set[Buffer[Recorded]] = set()
+        self._is_led_here = False
         self._turn = asyncio.Lock()
         self._listening = contextlib.AsyncExitStack()
 
@@ -47,12 +52,36 @@ class NatsLive:
             if buffer.dropped:
                 log.warning("live.overflowed", dropped=buffer.dropped)
 
+    @contextlib.asynccontextmanager
+    async def led_here(self) -> AsyncIterator[None]:
+        """Let those who follow hear what they are told, and nothing from the bus; see `Told`."""
+        async with self._turn:
+            self._is_led_here = True
+            await self._listening.aclose()
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                async with self._turn:
+                    self._is_led_here = False
+                    if self._followers:
+                        await self._listen()
+
+    def tell(self, batch: Sequence[Recorded]) -> None:
+        """Let those who follow have events of the log."""
+        for buffer in self._followers:
+            for recorded in batch:
+                buffer.put(recorded)
+
     async def _join(self, buffer: Buffer[Recorded]) -> None:
         async with self._turn:
-            if not self._followers:
-                route = Route(f"{subjects.LIVE_EVENTS}.>", self._arrived)
-                await self._listening.enter_async_context(self._connection.listen(route))
+            if not self._followers and not self._is_led_here:
+                await self._listen()
             self._followers.add(buffer)
+
+    async def _listen(self) -> None:
+        route = Route(f"{subjects.LIVE_EVENTS}.>", self._arrived)
+        await self._listening.enter_async_context(self._connection.listen(route))
 
     async def _leave(self, buffer: Buffer[Recorded]) -> None:
         with anyio.CancelScope(shield=True):
@@ -63,8 +92,7 @@ class NatsLive:
 
     def _arrived(self, msg: Msg) -> None:
         if (recorded := _stored(msg)) is not None:
-            for buffer in self._followers:
-                buffer.put(recorded)
+            self.tell([recorded])
 
 
 def _stored(msg: Msg) -> Recorded | None:
