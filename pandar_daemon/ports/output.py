@@ -89,7 +89,7 @@ class Spools(Protocol):
     """The spools of this runner."""
 
     def create(self, key: OutputKey, execution_id: UUID, *, limit_bytes: int) -> Spool:
-        """Make an empty one that keeps at most so much; raises ``OSError`` when it cannot."""
+        """Return an empty one that keeps at most so much."""
         ...
 
     def recover(self) -> Sequence[Spool]:

@@ -127,7 +127,7 @@ async def test_no_spool_holds_a_secret(
 
 def spooled(data: Path) -> bytes:
     """Return what is in the spools."""
-    return b"".join(path.read_bytes() for path in (data / "spool").iterdir())
+    return b"".join(path.read_bytes() for path in (data / "spool").glob("*"))
 
 
 @pytest.mark.fault

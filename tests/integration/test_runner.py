@@ -65,7 +65,7 @@ async def test_a_command_runs_and_is_reported(
     assert (report.exit_code, report.output_tail) == (0, "hello\nworld\n")
     assert (report.output_bytes, report.cut) == (12, None)
     assert report.usage.max_rss_bytes > 0
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert list((tmp_path / "spool").glob("*")) == []
 
 
 async def test_its_requests_say_who_asks(
@@ -154,7 +154,7 @@ async def test_a_workspace_that_cannot_be_made(
         await until(lambda: execution in daemon.finished)
     report = daemon.finished[execution]
     assert (report.outcome, report.kind) == (Outcome.FAILED, FailureKind.START)
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert list((tmp_path / "spool").glob("*")) == []
 
 
 async def test_timeout(bus: NatsConnection, daemon: DaemonScript, tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ async def test_output_survives_a_minute_without_the_bus(tmp_path: Path) -> None:
             await until((here / "written").exists)
             (here / "go").touch()
             await until(lambda: not running_in(here))
-            assert list((tmp_path / "spool").iterdir())
+            assert list((tmp_path / "spool").glob("*"))
             await server.start()
             await until(lambda: execution in daemon.finished)
         expected = "".join(f"{n}\n" for n in range(1, 40_001)).encode()
@@ -460,4 +460,4 @@ async def test_a_successor_publishes_what_was_left(tmp_path: Path) -> None:
 
 
 def _spooled(data: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in (data / "spool").iterdir())
+    return b"".join(path.read_bytes() for path in (data / "spool").glob("*"))

@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import termios
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pandar_daemon.adapters.process import guardian
 
@@ -44,6 +44,7 @@ class Ends:
         os.set_blocking(terminal, False)
         self._link = link
         self._open = {"link": link.fileno(), "terminal": terminal}
+        self._watch = Watch()
         self.shown = shown
         """The terminal's name, as its processes know it."""
         self.pid = 0
@@ -55,7 +56,7 @@ class Ends:
 
         Raises `Failed` when it cannot be forked, ``EOFError`` when nobody is left to fork it.
         """
-        await readable(self._link.fileno())
+        await self._watch.readable(self._link.fileno())
         data, descriptors, *_ = socket.recv_fds(self._link, 64, 1)
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - the library's own signature
@@ -91,7 +92,8 @@ class Ends:
                 return data
             if dead:
                 break
-            dead = process in await readable(link, *([] if process is None else [process]))
+            watched = [link] if process is None else [link, process]
+            dead = process in await self._watch.readable(*watched)
         return b""
 
     async def read_terminal(self) -> bytes:
@@ -103,7 +105,7 @@ class Ends:
             if self._is_over:
                 return b""
             self._shown.clear()
-            await readable(terminal, happened=self._shown)
+            await self._watch.readable(terminal, happened=self._shown)
         await asyncio.sleep(0)  # a program that never stops writing must not starve the others
         return data
 
@@ -138,6 +140,8 @@ class Ends:
     def close(self, *names: str) -> None:
         """Close these, or all; unless they are closed already."""
         for name in names or tuple(self._open):
+            if name in self._open:
+                self._watch.forget(self._open[name])
             if name == "link":
                 self._link.close()
                 self._open.pop(name, None)
@@ -193,21 +197,57 @@ def _read_now(descriptor: int) -> bytes | None:
     return b"".join(parts)
 
 
-async def readable(*descriptors: int, happened: asyncio.Event | None = None) -> set[int]:
-    """Wait until one of these is readable, or this happens; return which are."""
-    loop = asyncio.get_running_loop()
-    happened = happened or asyncio.Event()
-    found = set[int]()
+class Watch:
+    """Waits for descriptors, one waiter each.
 
-    def note(descriptor: int) -> None:
-        found.add(descriptor)
-        happened.set()
+    What was waited for once stays watched, until it has something nobody waits for: who waits
+    again, as most do, need not ask the kernel to watch it and to leave it alone each time.
+    """
 
-    for descriptor in descriptors:
-        loop.add_reader(descriptor, note, descriptor)
-    try:
-        await happened.wait()
-    finally:
+    def __init__(self) -> None:
+        self._waiting: dict[int, Callable[[int], None] | None] = {}
+
+    async def readable(self, *descriptors: int, happened: asyncio.Event | None = None) -> set[int]:
+        """Wait until one of these is readable, or this happens; return which are."""
+        happened = happened or asyncio.Event()
+        found = set[int]()
+
+        def note(descriptor: int) -> None:
+            found.add(descriptor)
+            happened.set()
+
         for descriptor in descriptors:
-            loop.remove_reader(descriptor)
-    return found
+            self._wait(descriptor, note)
+        try:
+            await happened.wait()
+        finally:
+            for descriptor in descriptors:
+                if self._waiting.get(descriptor) is note:
+                    self._waiting[descriptor] = None
+        return found
+
+    def forget(self, descriptor: int) -> None:
+        """Watch it no more; call it before it is closed."""
+        if descriptor in self._waiting:
+            del self._waiting[descriptor]
+            asyncio.get_running_loop().remove_reader(descriptor)
+
+    def _wait(self, descriptor: int, note: Callable[[int], None]) -> None:
+        if descriptor not in self._waiting:
+            asyncio.get_running_loop().add_reader(descriptor, self._has_come, descriptor)
+        self._waiting[descriptor] = note
+
+    def _has_come(self, descriptor: int) -> None:
+        if (note := self._waiting[descriptor]) is None:
+            self.forget(descriptor)
+        else:
+            note(descriptor)
+
+
+async def readable(descriptor: int) -> None:
+    """Wait, once, until it is readable."""
+    watch = Watch()
+    try:
+        await watch.readable(descriptor)
+    finally:
+        watch.forget(descriptor)

@@ -118,6 +118,7 @@ class FileSpool:
             self._file.close()
 
     def _created(self) -> FileIO:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         file = FileIO(self._path, "x+", opener=_private)
         key, limit = self.key, self._half + self._ring
         identity = (_MAGIC, limit, key.project_id, key.task_id, key.attempt)
@@ -203,8 +204,7 @@ class FileSpools:
         self._directory = directory
 
     def create(self, key: OutputKey, execution_id: UUID, *, limit_bytes: int) -> FileSpool:
-        """Return an empty one that keeps at most so much; raises ``OSError`` when it cannot."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        """Return an empty one that keeps at most so much; there is no file until it has bytes."""
         return FileSpool(self._directory / f"{execution_id}{SUFFIX}", None, key, limit_bytes)
 
     def recover(self) -> list[FileSpool]:
