@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from bench.distribution import Distribution
 from bench.lives import life, live
-from bench.scale_log_lives import Progress, fill, words
+from bench.scale_log_lives import QUEUED, Progress, fill, words
 from bench.site import Site
 from pandar_daemon.adapters.clock import SystemClock
 from pandar_daemon.adapters.postgres.task_reads import PgTaskReads
@@ -27,8 +27,6 @@ IN_FLIGHT = 64
 SEED = 5
 _TOLD = 200
 """Batches between two words about a rebuild."""
-_FAR = 2**40
-"""Ids of tasks that are made while measuring begin here."""
 
 
 class World(Struct, kw_only=True):
@@ -65,7 +63,7 @@ async def world(
             tasks=tasks,
             events=events,
             rebuilt_sec=await _rebuild(made, events, progress),
-            numbers=itertools.count(_FAR),
+            numbers=itertools.count(tasks + QUEUED + 1),
             rng=random.Random(SEED),
         )
 

@@ -247,14 +247,14 @@ def _figures(turns: Turns) -> list[Figure]:
 
 def _against(turns: Turns, peer: str, bound: float, note: str) -> Figure:
     """Return how many times a peer's rate ours is, the median of the rounds."""
-    ratios = map(ratio, _rates(turns["pandar"]), _rates(turns[peer]))
+    ratios = list(map(ratio, _rates(turns["pandar"]), _rates(turns[peer])))
     return Figure(
         part=PART,
         what=f"Pandar of {_SHOWN[peer]}",
-        value=typical(list(ratios)),
+        value=typical(ratios),
         unit="x",
         goal=at_least(bound),
-        note=note,
+        note=f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds; {note}",
     )
 
 

@@ -115,7 +115,10 @@ class EventStream(BusAudit, Protocol):
 
 
 class Live(Protocol):
-    """Events as the bus repeats them: fast, in order; some never, some again after a crash."""
+    """Events as the bus repeats them, or whoever puts them there tells them: fast, in order.
+
+    Some never come, some again after a crash, or when the bus did not take them at once.
+    """
 
     def follow(self) -> AbstractAsyncContextManager[AsyncIterator[Recorded]]:
         """Iterate over events from now on; a gap is for the reader to fill from the log."""

@@ -1,4 +1,4 @@
-"""Dense batches of the log: what the bus repeats, completed from the log wherever it must be.
+"""Dense batches of the log: what comes live, completed from the log wherever it must be.
 
 The bus is fast and may lose; the log is slow and complete. A position says which of the two is
 next: an event that continues exactly is taken from the bus, anything else sends the reader to the
@@ -94,6 +94,7 @@ class Feed:
         self, inbox: _Inbox, after: int, limit: int
     ) -> AsyncGenerator[list[Recorded], None]:
         behind, now = True, asyncio.get_running_loop().time
+        moved_at = now()
         while True:
             since = now()
             batch = inbox.take(after, limit)
@@ -105,8 +106,10 @@ class Feed:
             if batch:
                 after = batch[-1].position
                 yield batch
-            elif not await inbox.arrival(self._poll_sec):
+                moved_at = now()
+            elif not await inbox.arrival(self._poll_sec) or now() - moved_at > self._poll_sec:
                 behind = await self._has_grown(after, since)
+                moved_at = now()
 
     async def _has_grown(self, position: int, since: float) -> bool:
         """Tell by a look of this or another reader, not older than when it had read so far."""

@@ -33,6 +33,7 @@ from pandar_daemon.ports import (
 )
 from pandar_daemon.services.bell import Bell
 from pandar_daemon.services.leading import Lead
+from pandar_daemon.services.lifecycle import heed_cancellation
 from pandar_daemon.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,8 @@ HEAD_SEC = 1.0
 """The end of the log is looked at this often while events come, and whenever none does."""
 AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
+TOLD_MAX = 10_000
+"""Who follows is told of no event that so many came after: who is that far behind reads the log."""
 LOOKED_AT = 512
 """So many last events are compared: a foreign one is followed by no more than are in flight."""
 _HINT = (
@@ -104,6 +107,7 @@ class Relay:
         """Publish what comes after a position."""
         grown = True
         while (now := self._clock.boottime()) < audit_at:
+            heed_cancellation()
             if not await self._lead.held(LEAD_SEC):
                 return False
             batch = await self._store.read_all(after=last, limit=BATCH) if grown else []
@@ -127,7 +131,8 @@ class Relay:
         if self._stream.up_since != self._opened:
             raise StreamBehind("the connection is another one")
         if batch:
-            self._told.tell(batch)
+            if self._head - last <= TOLD_MAX:
+                self._told.tell(batch)
             last = await self._stream.publish(batch)
             self._is_sure = False
             self._metrics.relayed(len(batch))

@@ -216,6 +216,20 @@ async def test_who_follows_hears_whichever_relay_leads(
         assert heard == await at.log.everything()
 
 
+async def test_who_follows_is_not_told_what_is_long_past(
+    at: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a lost stream is filled from the first event on, only the last ones are told."""
+    monkeypatch.setattr(service, "TOLD_MAX", 10)
+    monkeypatch.setattr(service, "BATCH", 5)
+    await at.fill(40)
+    async with at.live.follow() as events, running(at.relay.run()):
+        await at.relayed()
+        async with asyncio.timeout(PATIENCE_SEC):
+            assert [(await anext(events)).position for _ in range(10)] == list(range(31, 41))
+    await at.assert_same()
+
+
 async def test_a_killed_bus_loses_and_doubles_nothing(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,24 @@ async def test_a_gap_on_the_bus_is_filled_from_the_log() -> None:
         assert await scene.read(18) == list(range(1, 19))
 
 
+async def test_old_events_without_end_do_not_keep_the_reader_from_the_log() -> None:
+    """A lost stream is filled from the first on: what is new meanwhile is read all the same."""
+    scene = Scene(poll_sec=0.01)
+    scene.store(5)
+
+    async def repeat() -> None:
+        while True:
+            scene.bus.say(scene.events[0])
+            await asyncio.sleep(0)
+
+    repeating = asyncio.create_task(repeat())
+    async with asyncio.timeout(10), aclosing(scene.feed.batches(0, 6)) as batches:
+        assert len(await anext(batches)) == 5
+        scene.store(10)
+        assert [each.position for each in await anext(batches)] == [6, 7, 8, 9, 10]
+    repeating.cancel()
+
+
 async def test_a_log_that_went_back_is_told() -> None:
     """Restored from a backup it ends before what was read: the reader does not wait in vain."""
     scene = Scene(poll_sec=0.01)

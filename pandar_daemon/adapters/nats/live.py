@@ -55,10 +55,10 @@ class NatsLive:
     @contextlib.asynccontextmanager
     async def led_here(self) -> AsyncIterator[None]:
         """Let those who follow hear what they are told, and nothing from the bus; see `Told`."""
-        async with self._turn:
-            self._is_led_here = True
-            await self._listening.aclose()
         try:
+            async with self._turn:
+                self._is_led_here = True
+                await self._listening.aclose()
             yield
         finally:
             with anyio.CancelScope(shield=True):
@@ -84,9 +84,9 @@ class NatsLive:
         await self._listening.enter_async_context(self._connection.listen(route))
 
     async def _leave(self, buffer: Buffer[Recorded]) -> None:
+        self._followers.discard(buffer)
         with anyio.CancelScope(shield=True):
             async with self._turn:
-                self._followers.discard(buffer)
                 if not self._followers:
                     await self._listening.aclose()
 

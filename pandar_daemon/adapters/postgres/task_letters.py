@@ -11,26 +11,26 @@ from collections.abc import Mapping
 from typing import Final
 
 from pandar_daemon.adapters.postgres.pool import Database
-from pandar_daemon.adapters.postgres.task_spans import Known
 from projections.task_table import SEARCHED
 
 _SAMPLE: Final = 100
-"""So many tasks, by chance, from all of time alike: 15 to 25 ms of the database. Three and ten
-times as many led to no quicker searches."""
+"""So many tasks, by chance, old and new alike: 15 to 25 ms of the database. Three and ten times as
+many led to no quicker searches."""
 _MOST: Final = 10_000
 """So many sequences are remembered, the most frequent: a megabyte. Any other is rare."""
 _ANEW: Final = 2
 """A sample serves until there are so many times as many tasks."""
 
 _COUNT: Final = f"""
-WITH times AS MATERIALIZED (
-    SELECT $1::timestamptz + ($2::timestamptz - $1) * (n + random()) / {_SAMPLE} AS since
-    FROM generate_series(0, {_SAMPLE - 1}) n
+WITH numbers AS MATERIALIZED (
+    SELECT first + (n + random()) * (last - first + 1) / {_SAMPLE} AS wanted
+    FROM (SELECT min(id) AS first, max(id) AS last FROM views.tasks) of_all,
+        generate_series(0, {_SAMPLE - 1}) n
 ), sample AS (
     SELECT DISTINCT (
         SELECT id FROM views.tasks
-        WHERE NOT deleted AND created_at >= since ORDER BY created_at LIMIT 1
-    ) AS id FROM times
+        WHERE NOT deleted AND id >= floor(wanted)::bigint ORDER BY id LIMIT 1
+    ) AS id FROM numbers
 )
 SELECT letters, count(*) AS tasks
 FROM sample JOIN views.task_words USING (id), LATERAL unnest(show_trgm({SEARCHED})) letters
@@ -48,11 +48,14 @@ class Letters:
         self._tasks = 0  # that there were when the sample was taken
         self._counts: Mapping[str, int] = {}
 
-    async def among(self, known: Known) -> Mapping[str, int]:
-        """Return the counts; raises what the database raises, and tries again when next asked."""
+    async def among(self, tasks: int) -> Mapping[str, int]:
+        """Return the counts, where there are so many tasks.
+
+        Raises what the database raises, and tries again when next asked.
+        """
         async with self._sampling:
-            if known.newest is not None and known.tasks >= _ANEW * self._tasks:
-                rows = await self._database.fetch(_COUNT, known.oldest, known.newest)
+            if tasks >= _ANEW * self._tasks:
+                rows = await self._database.fetch(_COUNT)
                 self._counts = {row["letters"]: row["tasks"] for row in rows}
-                self._tasks = known.tasks
+                self._tasks = tasks
         return self._counts

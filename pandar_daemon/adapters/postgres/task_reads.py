@@ -70,7 +70,7 @@ class PgTaskReads:
         known = await self._known(asked)
         if known.tasks < MANY:
             return await self._all_matches(asked)
-        asked.frequent = await self._letters.among(known)
+        asked.frequent = await self._letters.among(known.tasks)
         found: list[int] = []
         span: Span | None = known.first()
         while span is not None:

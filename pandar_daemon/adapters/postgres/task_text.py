@@ -20,6 +20,8 @@ _THREE: Final = 3
 _ASKED: Final = 5
 """For so many sequences of three letters the index is asked. It goes through all tasks that have
 one, for half a millisecond among a million; five rare ones leave few but those with the words."""
+_FEW: Final = 3
+"""Of fewer, most tasks found might only look alike: ``ogi`` may be rare, and yet mean ``logic``."""
 
 
 class Text(Struct, frozen=True):
@@ -61,11 +63,11 @@ class Text(Struct, frozen=True):
         if not words:
             yield self.literal(values)
             return
-        asked = _rarest([word.lower() for word in words], frequent)
+        asked = _rarest(words, frequent)
         for letters in asked:
             yield _has(values, letters)
         for word in words:
-            if word.lower() not in asked:
+            if word not in asked:
                 yield one_by_one(_has(values, word))
 
     def rank(self, values: Arguments) -> str:
@@ -84,10 +86,10 @@ def one_by_one(condition: str) -> str:
 
 
 def _rarest(words: Sequence[str], frequent: Mapping[str, int]) -> list[str]:
-    """Return the rarest three letters of all words, first to last, each once.
+    """Return the rarest three letters of all words, as they are written there, each once.
 
-    Neighbours share two letters and tell little more than one: at most one of them is taken. Of the
-    equally rare the first of each word come first.
+    Neighbours share two letters and tell little more than one: at most one of them is taken, unless
+    there were too few. Of the equally rare the first of each word come first.
     """
     places = [(at, n) for n, word in enumerate(words) for at in range(len(word) - _THREE + 1)]
 
@@ -95,16 +97,15 @@ def _rarest(words: Sequence[str], frequent: Mapping[str, int]) -> list[str]:
         at, n = place
         return words[n][at : at + _THREE]
 
-    taken: list[tuple[int, int]] = []
-    found = dict[str, None]()
-    for at, n in sorted(places, key=lambda place: (frequent.get(letters(place), 0), place)):
-        if any(n == other and abs(at - there) == 1 for there, other in taken):
-            continue
-        taken.append((at, n))
-        found[letters((at, n))] = None
-        if len(found) == _ASKED:
-            break
-    return list(found)
+    places.sort(key=lambda place: (frequent.get(letters(place).lower(), 0), place))
+    apart = list[tuple[int, int]]()
+    for at, n in places:
+        if not any(n == other and abs(at - there) == 1 for there, other in apart):
+            apart.append((at, n))
+    found = list(dict.fromkeys(map(letters, apart)))[:_ASKED]
+    if len(found) < _FEW:
+        found = list(dict.fromkeys([*found, *map(letters, places)]))[:_FEW]
+    return found
 
 
 def _has(values: Arguments, text: str) -> str:
