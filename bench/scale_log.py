@@ -78,6 +78,8 @@ async def _measure(data: Path, tasks: int) -> list[Figure]:
             figures.append(await _compared(what, measure, small, large, _BOUND))
         for what, measure in AGAINST_TASKS.items():
             figures.append(await _compared(what, measure, middle, large, _LIST_BOUND))
+        what = "read a task's events from the disk p50"  # late: nothing is in memory then
+        figures.append(await _compared(what, measures.history_from_disk, small, large, _BOUND))
         figures.append(_rebuilt(middle, large))
         archived = data / "archive"
         return figures + await scale_log_archive.measure(large, archived, width)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -25,6 +27,10 @@ from tests.support.log import running
 
 IN_FLIGHT = 64
 SEED = 5
+_FOLDER = """
+SELECT current_setting('data_directory') || '/base/' || oid FROM pg_database
+WHERE datname = current_database()
+"""
 _TOLD = 200
 """Batches between two words about a rebuild."""
 
@@ -156,6 +162,37 @@ async def history_again(world: World) -> float:
         await store.read_stream(stream)
     again = iter(streams * 2)
     return (await _each(300, lambda: store.read_stream(next(again)))).p50
+
+
+async def history_from_disk(world: World) -> float:
+    """Return the p50 of a task's events when nothing of the database is in memory; needs Linux."""
+    store, database = world.desk.log.store, world.desk.log.database
+    await database.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
+    await database.execute("CHECKPOINT")  # what is not written yet would stay
+    files = await asyncio.to_thread(_files_of, Path(str(await database.fetchval(_FOLDER))))
+    taken = Distribution()
+    for _ in range(60):
+        await database.execute("SELECT pg_buffercache_evict_all()")
+        await asyncio.to_thread(_forget, files)
+        stream = f"task-{world.any_task()}"
+        began = time.perf_counter()
+        await store.read_stream(stream)
+        taken.add(time.perf_counter() - began)
+    return taken.p50
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def _forget(files: Sequence[Path]) -> None:
+    """Have the kernel keep nothing of these in memory."""
+    for file in files:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
 
 
 async def page(world: World) -> float:

@@ -64,36 +64,45 @@ class SimWire:
 
 
 class SimLive:
-    """`Live`; a follower that is slow loses the oldest of ``room`` events."""
+    """`Live` and `Told`; a follower that is slow loses the oldest of ``room`` events."""
 
     def __init__(self, link: Link) -> None:
         self.room = 10_000
         self._link = link
-        self._told: set[Buffer[Recorded]] = set()
+        self._buffers: dict[Callable[[Recorded], None], None] = {}
+        self._is_led_here = False
 
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[AsyncIterator[Recorded]]:
         """See `Live.follow`."""
         buffer: Buffer[Recorded] = Buffer(self.room)
         put: Callable[[Recorded], None] = lambda recorded: buffer.put(recorded)  # noqa: E731, PLW0108 - one a follower
-        self._link.followers[put] = None
-        self._told.add(buffer)
+        self._buffers[put] = None
+        if not self._is_led_here:
+            self._link.followers[put] = None
         try:
             yield aiter(buffer)
         finally:
-            self._told.discard(buffer)
+            self._buffers.pop(put, None)
             self._link.followers.pop(put, None)
 
     @asynccontextmanager
     async def led_here(self) -> AsyncIterator[None]:
-        """See `Told.led_here`; no other role is in a simulated relay's process."""
-        yield
+        """See `Told.led_here`."""
+        self._is_led_here = True
+        for put in self._buffers:
+            self._link.followers.pop(put, None)
+        try:
+            yield
+        finally:
+            self._is_led_here = False
+            self._link.followers.update(self._buffers)
 
     def tell(self, batch: Sequence[Recorded]) -> None:
         """See `Told.tell`."""
-        for buffer in self._told:
+        for put in self._buffers:
             for recorded in batch:
-                buffer.put(recorded)
+                put(recorded)
 
 
 class SimSender:

@@ -233,7 +233,7 @@ def _relay(parts: Parts) -> list[Service]:
         metrics=parts.metrics,
         holder=parts.holder,
     )
-    return [("relay", relay.run)]
+    return [("relay", relay.run), *_projector(parts)]  # as in a `pandar up`, which tells it
 
 
 def _projector(parts: Parts) -> list[Service]:
