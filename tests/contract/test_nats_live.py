@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -38,6 +39,22 @@ async def test_each_follower_hears_every_event(nats_url: str) -> None:
         async with live.follow() as again, asyncio.timeout(PATIENCE_SEC):
             await stream.publish(events(4, 4))
             assert await anext(again) == recorded(4)
+
+
+async def test_one_comes_as_another_goes(nats_url: str) -> None:
+    """Who has come hears each event once."""
+    async with connected(nats_url) as connection, contextlib.AsyncExitStack() as coming:
+        stream, live, going = (
+            NatsEventStream(connection),
+            NatsLive(connection),
+            contextlib.AsyncExitStack(),
+        )
+        await stream.open(1)
+        await going.enter_async_context(live.follow())
+        _, heard = await asyncio.gather(going.aclose(), coming.enter_async_context(live.follow()))
+        async with asyncio.timeout(PATIENCE_SEC):
+            await stream.publish(events(1, 3))
+            assert [await anext(heard) for _ in range(3)] == events(1, 3)
 
 
 async def test_garbage_on_the_live_subject_is_left_out(nats_url: str) -> None:

@@ -35,6 +35,7 @@ class NatsLive:
         self._followers: set[Buffer[Recorded]] = set()
         self._is_led_here = False
         self._turn = asyncio.Lock()
+        self._listens = False
         self._listening = contextlib.AsyncExitStack()
 
     @contextlib.asynccontextmanager
@@ -44,28 +45,28 @@ class NatsLive:
         A reader too slow loses the oldest unread. What is not an event is logged and left out.
         """
         buffer: Buffer[Recorded] = Buffer(self._buffer)
-        await self._join(buffer)
+        self._followers.add(buffer)
         try:
+            await self._attune()
             yield aiter(buffer)
         finally:
-            await self._leave(buffer)
+            self._followers.discard(buffer)
+            with anyio.CancelScope(shield=True):
+                await self._attune()
             if buffer.dropped:
                 log.warning("live.overflowed", dropped=buffer.dropped)
 
     @contextlib.asynccontextmanager
     async def led_here(self) -> AsyncIterator[None]:
         """Let those who follow hear what they are told, and nothing from the bus; see `Told`."""
+        self._is_led_here = True
         try:
-            async with self._turn:
-                self._is_led_here = True
-                await self._listening.aclose()
+            await self._attune()
             yield
         finally:
+            self._is_led_here = False
             with anyio.CancelScope(shield=True):
-                async with self._turn:
-                    self._is_led_here = False
-                    if self._followers:
-                        await self._listen()
+                await self._attune()
 
     def tell(self, batch: Sequence[Recorded]) -> None:
         """Let those who follow have events of the log."""
@@ -73,22 +74,17 @@ class NatsLive:
             for recorded in batch:
                 buffer.put(recorded)
 
-    async def _join(self, buffer: Buffer[Recorded]) -> None:
+    async def _attune(self) -> None:
+        """Listen to the bus while somebody follows who is not told here, and only then."""
         async with self._turn:
-            if not self._followers and not self._is_led_here:
-                await self._listen()
-            self._followers.add(buffer)
-
-    async def _listen(self) -> None:
-        route = Route(f"{subjects.LIVE_EVENTS}.>", self._arrived)
-        await self._listening.enter_async_context(self._connection.listen(route))
-
-    async def _leave(self, buffer: Buffer[Recorded]) -> None:
-        self._followers.discard(buffer)
-        with anyio.CancelScope(shield=True):
-            async with self._turn:
-                if not self._followers:
-                    await self._listening.aclose()
+            wanted = bool(self._followers) and not self._is_led_here
+            if wanted and not self._listens:
+                route = Route(f"{subjects.LIVE_EVENTS}.>", self._arrived)
+                await self._listening.enter_async_context(self._connection.listen(route))
+                self._listens = True
+            elif self._listens and not wanted:
+                self._listens = False
+                await self._listening.aclose()
 
     def _arrived(self, msg: Msg) -> None:
         if (recorded := _stored(msg)) is not None:
