@@ -7,7 +7,7 @@ import itertools
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -172,10 +172,10 @@ async def history_from_disk(world: World) -> float:
     try:
         await superuser.execute("CREATE EXTENSION IF NOT EXISTS pg_buffercache")
         await superuser.execute("CHECKPOINT")  # what is not written yet would stay
-        files = await asyncio.to_thread(_files_of, Path(await superuser.fetchval(_FOLDER)))
+        folder = Path(await superuser.fetchval(_FOLDER))
         for _ in range(60):
             await superuser.execute("SELECT pg_buffercache_evict_all()")
-            await asyncio.to_thread(_forget, files)
+            await asyncio.to_thread(_forget, folder)
             stream = f"task-{world.any_task()}"
             began = time.perf_counter()
             await store.read_stream(stream)
@@ -185,13 +185,9 @@ async def history_from_disk(world: World) -> float:
     return taken.p50
 
 
-def _files_of(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
-
-
-def _forget(files: Sequence[Path]) -> None:
-    """Have the kernel keep nothing of these in memory."""
-    for file in files:
+def _forget(folder: Path) -> None:
+    """Have the kernel keep nothing of these files in memory."""
+    for file in folder.iterdir():
         descriptor = os.open(file, os.O_RDONLY)
         try:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

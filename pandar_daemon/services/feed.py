@@ -1,12 +1,12 @@
 """Dense batches of the log: what comes live, completed from the log wherever it must be.
 
 The bus is fast and may lose; the log is slow and complete. A position says which of the two is
-next: an event that continues exactly is taken from the bus, anything else sends the reader to the
+next: an event that continues exactly is taken as it came, anything else sends the reader to the
 log. A poll of the log stands behind both, for a bus that is away or lost the last event; readers
 who wait beside each other share it::
 
     live ──▶ inbox (bounded, drops) ──▶ continues at position + 1? ──yes──▶ batch
-                                             │ no, or overflow, or nothing for a second
+                                             │ no, or overflow, or for a second nothing that does
                                              └──▶ read_all(after=position) ──▶ batch
 
 A log that ends before what was read already is another one: restored from a backup. Its reader is
@@ -36,7 +36,7 @@ class LogWentBack(ConnectionError):
 
 
 class _Inbox:
-    """What came from the bus and was not read yet; when full it forgets the oldest."""
+    """What came live and was not read yet; when full it forgets the oldest."""
 
     def __init__(self) -> None:
         self._waiting: deque[Recorded] = deque(maxlen=INBOX_MAX)
@@ -124,7 +124,7 @@ class Feed:
 
     @asynccontextmanager
     async def _inbox(self) -> AsyncIterator[_Inbox]:
-        """Follow the bus from now on, in a task of its own, until left."""
+        """Follow what comes live from now on, in a task of its own, until left."""
         inbox = _Inbox()
         following = asyncio.create_task(self._follow(inbox))
         try:

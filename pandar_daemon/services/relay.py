@@ -32,6 +32,7 @@ from pandar_daemon.ports import (
     Told,
 )
 from pandar_daemon.services.bell import Bell
+from pandar_daemon.services.feed import INBOX_MAX
 from pandar_daemon.services.leading import Lead
 from pandar_daemon.services.lifecycle import heed_cancellation
 from pandar_daemon.telemetry import Metrics
@@ -44,7 +45,7 @@ HEAD_SEC = 1.0
 """The end of the log is looked at this often while events come, and whenever none does."""
 AUDIT_SEC = 60.0
 PAUSE_SEC = 1.0
-TOLD_MAX = 10_000
+TOLD_MAX = INBOX_MAX
 """Who follows is told of no event that so many came after: who is that far behind reads the log."""
 LOOKED_AT = 512
 """So many last events are compared: a foreign one is followed by no more than are in flight."""

@@ -44,12 +44,9 @@ async def test_each_follower_hears_every_event(nats_url: str) -> None:
 async def test_one_comes_as_another_goes(nats_url: str) -> None:
     """Who has come hears each event once."""
     async with connected(nats_url) as connection, contextlib.AsyncExitStack() as coming:
-        stream, live, going = (
-            NatsEventStream(connection),
-            NatsLive(connection),
-            contextlib.AsyncExitStack(),
-        )
+        stream, live = NatsEventStream(connection), NatsLive(connection)
         await stream.open(1)
+        going = contextlib.AsyncExitStack()
         await going.enter_async_context(live.follow())
         _, heard = await asyncio.gather(going.aclose(), coming.enter_async_context(live.follow()))
         async with asyncio.timeout(PATIENCE_SEC):

@@ -140,13 +140,14 @@ class Ends:
     def close(self, *names: str) -> None:
         """Close these, or all; unless they are closed already."""
         for name in names or tuple(self._open):
-            if name in self._open:
-                self._watch.forget(self._open[name])
+            descriptor = self._open.pop(name, None)
+            if descriptor is None:
+                continue
+            self._watch.forget(descriptor)
             if name == "link":
                 self._link.close()
-                self._open.pop(name, None)
-            elif name in self._open:
-                os.close(self._open.pop(name))
+            else:
+                os.close(descriptor)
 
 
 def _argument(said: bytes, expected: str) -> str:
